@@ -1,0 +1,179 @@
+"""Every setting: its name in the environment, unit, default and what it turns on.
+
+The environment wins over `.env`; an unknown value is an error that names the setting and what it takes. `.env.example` is
+checked against this file by a test.
+"""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+
+class SettingError(Exception):
+    """A setting has a value it cannot have. The text is for the operator."""
+
+
+def _setting(default: object, doc: str) -> typing.Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    # where it listens
+    http_host: str = _setting("0.0.0.0", "address the HTTP server listens on")
+    http_port: int = _setting(8080, "port of HTTP and WebSocket")
+    rtmp_host: str = _setting("0.0.0.0", "address the RTMP server listens on")
+    rtmp_port: int = _setting(1935, "port of RTMP; 0 turns it off")
+    rtmps_port: int = _setting(1936, "port of RTMP over TLS, opened when TLS_CERT and TLS_KEY are set")
+    tls_cert: str = _setting("", "file with the certificate chain (PEM) for RTMPS")
+    tls_key: str = _setting("", "file with the private key (PEM) for RTMPS")
+    public_url: str = _setting("", "what people type, as https://live.example.org; empty: made from the host and port")
+    trusted_proxies: str = _setting("", "addresses or networks, comma-separated, whose X-Forwarded-For is believed")
+    cors_origins: str = _setting("", "origins, comma-separated, that may call the API from a browser; media is open to all")
+
+    # where things are kept
+    data_dir: str = _setting("var", "folder for the embedded database, the object folder and the spool")
+    database_url: str = _setting("", "postgresql://…; empty: an embedded PostgreSQL under DATA_DIR")
+    database_pool: int = _setting(32, "most connections to PostgreSQL from one process")
+    redis_url: str = _setting("", "redis://…; empty: bus, presence and limits inside the process")
+    s3_endpoint: str = _setting("", "http(s)://… of the S3 server; empty: a folder under DATA_DIR")
+    s3_bucket: str = _setting("social-flow", "bucket for media")
+    s3_region: str = _setting("us-east-1", "region for signing")
+    s3_access_key: str = _setting("", "access key id")
+    s3_secret_key: str = _setting("", "secret access key")
+
+    # accounts
+    registration: str = _setting("open", "open | closed: who may register")
+    access_token_seconds: int = _setting(900, "lifetime of an access token, s")
+    refresh_token_days: int = _setting(30, "lifetime of a refresh token, days")
+    password_min_length: int = _setting(10, "shortest password, characters")
+    argon2_concurrency: int = _setting(2, "password hashes computed at once")
+    auth_attempts_per_minute: int = _setting(20, "log-ins and registrations per address and minute")
+
+    # ingest
+    reconnect_window: float = _setting(60.0, "how long a broadcast waits for its publisher to come back, s")
+    publisher_dead_after: float = _setting(2.0, "a second publisher waits this long for a sign of life of the first, s")
+    rtmp_handshake_timeout: float = _setting(10.0, "time a client has from connecting to publishing, s")
+    rtmp_idle_timeout: float = _setting(30.0, "a publisher that sends nothing this long is closed, s")
+    rtmp_max_message: int = _setting(8 * 1024 * 1024, "largest RTMP message, bytes")
+    rtmp_max_buffered: int = _setting(16 * 1024 * 1024, "unfinished messages of one connection together, bytes")
+    rtmp_connections_per_address: int = _setting(64, "RTMP connections from one address at once")
+    rtmp_max_connections: int = _setting(2000, "RTMP connections at once")
+    rtmp_read_coalesce_ms: int = _setting(10, "after a read the socket rests this long, so that frames come in batches, ms")
+
+    # packaging
+    segment_seconds: float = _setting(2.0, "a segment is cut at the first key frame after this, s")
+    target_duration: int = _setting(4, "EXT-X-TARGETDURATION: a longer group of pictures is cut without a key frame, s")
+    part_seconds: float = _setting(0.2, "low-latency parts are about this long, s")
+    dvr_seconds: int = _setting(1800, "how far back a live viewer can seek, s")
+    live_edge_segments: int = _setting(3, "closed segments of a broadcast kept in memory")
+    segment_cache_bytes: int = _setting(64 * 1024 * 1024, "older segments kept in memory for all broadcasts together, bytes")
+    record: bool = _setting(True, "keep broadcasts as recordings")
+    retention_days: int = _setting(0, "recordings are deleted after this; 0: never, days")
+    disk_min_free: int = _setting(1024 * 1024 * 1024, "with less free disk no new recording starts, bytes")
+    spool_max_bytes: int = _setting(8 * 1024 * 1024 * 1024, "segments waiting for a store that is down, bytes")
+    thumbnail_seconds: float = _setting(10.0, "age at which the picture of a live broadcast is renewed, s")
+
+    # viewers, chat
+    viewer_seconds: float = _setting(15.0, "a viewer counts this long after its last sign of life, s")
+    chat_max_length: int = _setting(500, "longest chat message, characters")
+    chat_burst: int = _setting(5, "chat messages an author may send at once")
+    chat_interval: float = _setting(1.0, "then one message each, s")
+    socket_max_message: int = _setting(16 * 1024, "largest message from a WebSocket client, bytes")
+    socket_buffer: int = _setting(512 * 1024, "bytes that may wait for one slow WebSocket before it is closed")
+    socket_subscriptions: int = _setting(100, "channels one WebSocket may hold")
+    sockets_per_address: int = _setting(200, "WebSockets from one address at once")
+    max_sockets: int = _setting(20_000, "WebSockets at once")
+    media_waiting: int = _setting(20_000, "blocked playlist and part requests at once")
+    max_body: int = _setting(1024 * 1024, "largest body of an API request, bytes")
+
+    # operation
+    log_format: str = _setting("text", "text | json")
+    log_level: str = _setting("info", "debug | info | warning | error")
+    metrics_token: str = _setting("", "bearer token that /metrics asks for; empty: loopback and private addresses only")
+    node_id: str = _setting("", "name of this process in a fleet; empty: made at start")
+    drain_seconds: float = _setting(5.0, "longest a stop waits for what is under way, s")
+
+    @property
+    def base_url(self) -> str:
+        """The public address without a trailing slash; localhost when nothing better is known."""
+        return self.public_url.rstrip("/") or f"http://localhost:{self.http_port}"
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).resolve()
+
+    @classmethod
+    def load(cls, environ: typing.Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
+        """Read the environment over the file. Raises SettingError."""
+        values = dict(_read_env_file(env_file)) if env_file else {}
+        values.update(os.environ if environ is None else environ)
+        hints = typing.get_type_hints(cls)
+        given = {
+            f.name: _parse(f.name.upper(), hints[f.name], values[f.name.upper()])
+            for f in fields(cls)
+            if values.get(f.name.upper(), "") != ""
+        }
+        settings = cls(**given)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise SettingError(f"{name.upper()} is {getattr(self, name)!r}; it takes {' | '.join(allowed)}")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, int | float) and value < 0:
+                raise SettingError(f"{f.name.upper()} is {value}; it cannot be negative")
+        for name in ("http_port", "rtmp_port", "rtmps_port"):
+            if getattr(self, name) > 65535:
+                raise SettingError(f"{name.upper()} is {getattr(self, name)}; a port is at most 65535")
+        if self.segment_seconds >= self.target_duration + 0.5:
+            raise SettingError("SEGMENT_SECONDS must be smaller than TARGET_DURATION")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise SettingError("TLS_CERT and TLS_KEY go together")
+
+
+_CHOICES = {
+    "registration": ("open", "closed"),
+    "log_format": ("text", "json"),
+    "log_level": ("debug", "info", "warning", "error"),
+}
+
+
+def _parse(name: str, kind: object, text: str) -> object:
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+                text.strip().lower()
+            ]
+        if kind is int:
+            return int(text)
+        if kind is float:
+            return float(text)
+    except (ValueError, KeyError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[typing.cast(type, kind)]
+        raise SettingError(f"{name} is {text!r}; it takes {wanted}") from None
+    assert not isinstance(kind, types.UnionType)
+    return text
+
+
+def _read_env_file(path: Path) -> typing.Iterator[tuple[str, str]]:
+    if not path.is_file():
+        return
+    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.removeprefix("export ").partition("=")
+        if not equals:
+            raise SettingError(f"{path}, line {number}: expected NAME=value")
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        yield name.strip(), value
