@@ -33,7 +33,9 @@ class Settings:
     tls_key: str = _setting("", "file with the private key (PEM) for RTMPS")
     public_url: str = _setting("", "what people type, as https://live.example.org; empty: made from the host and port")
     trusted_proxies: str = _setting("", "addresses or networks, comma-separated, whose X-Forwarded-For is believed")
-    cors_origins: str = _setting("", "origins, comma-separated, that may call the API from a browser; media is open to all")
+    cors_origins: str = _setting(
+        "", "origins, comma-separated, that may call the API from a browser; media is open to all"
+    )
 
     # where things are kept
     data_dir: str = _setting("var", "folder for the embedded database, the object folder and the spool")
@@ -63,7 +65,9 @@ class Settings:
     rtmp_max_buffered: int = _setting(16 * 1024 * 1024, "unfinished messages of one connection together, bytes")
     rtmp_connections_per_address: int = _setting(64, "RTMP connections from one address at once")
     rtmp_max_connections: int = _setting(2000, "RTMP connections at once")
-    rtmp_read_coalesce_ms: int = _setting(10, "after a read the socket rests this long, so that frames come in batches, ms")
+    rtmp_read_coalesce_ms: int = _setting(
+        10, "after a read the socket rests this long, so that frames come in batches, ms"
+    )
 
     # packaging
     segment_seconds: float = _setting(2.0, "a segment is cut at the first key frame after this, s")
@@ -71,7 +75,9 @@ class Settings:
     part_seconds: float = _setting(0.2, "low-latency parts are about this long, s")
     dvr_seconds: int = _setting(1800, "how far back a live viewer can seek, s")
     live_edge_segments: int = _setting(3, "closed segments of a broadcast kept in memory")
-    segment_cache_bytes: int = _setting(64 * 1024 * 1024, "older segments kept in memory for all broadcasts together, bytes")
+    segment_cache_bytes: int = _setting(
+        64 * 1024 * 1024, "older segments kept in memory for all broadcasts together, bytes"
+    )
     record: bool = _setting(True, "keep broadcasts as recordings")
     retention_days: int = _setting(0, "recordings are deleted after this; 0: never, days")
     disk_min_free: int = _setting(1024 * 1024 * 1024, "with less free disk no new recording starts, bytes")
@@ -149,9 +155,16 @@ _CHOICES = {
 def _parse(name: str, kind: object, text: str) -> object:
     try:
         if kind is bool:
-            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-                text.strip().lower()
-            ]
+            return {
+                "1": True,
+                "true": True,
+                "yes": True,
+                "on": True,
+                "0": False,
+                "false": False,
+                "no": False,
+                "off": False,
+            }[text.strip().lower()]
         if kind is int:
             return int(text)
         if kind is float:
