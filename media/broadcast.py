@@ -1,11 +1,11 @@
 """A broadcast: one publisher at a time, many bounded readers; and the registry of what is live in this process.
 
-A Broadcast is made when its first publisher is admitted and dies when the product ends it. Publishers come and go within
-it (a dropped encoder, a deploy): each is a PublisherSession with a timeline of its own. A session holds its first samples
-back until both tracks are known or HEADER_WAIT has passed, so that readers learn of all tracks at once.
+A Broadcast is made when its first publisher is admitted and dies when the product ends it. Publishers come and go
+within it (a dropped encoder, a deploy): each is a PublisherSession with a timeline of its own. A session holds its first
+samples back until both tracks are known or HEADER_WAIT has passed, so that readers learn of all tracks at once.
 
-Readers are called on the loop, in order, without waiting. A reader that cannot keep up is its own problem: one that needs
-time puts itself behind a QueueReader, which drops to the next key frame and counts.
+Readers are called on the loop, in order, without waiting. A reader that cannot keep up is its own problem: one that
+needs time puts itself behind a QueueReader, which drops to the next key frame and counts.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class PublisherSession:
         self._begin(held)
 
     def _begin(self, batch: Sequence[Sample]) -> None:
-        """Start a timeline. Within a batch a new header applies to all of it: ingest flushes before it announces one."""
+        """Start a timeline. A new header applies to the whole batch: ingest flushes before it announces one."""
         self._stale = False
         tracks = tuple(self._tracks[id] for id in sorted(self._tracks))
         self._broadcast._start(self, tracks)

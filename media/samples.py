@@ -1,8 +1,8 @@
 """Track and Sample: the one currency of all media code.
 
 Everything that brings media in produces samples, everything that takes media out reads them. A Track describes one
-elementary stream until its decoder configuration changes (then there is a new Track with the same `id`); a Sample is one
-coded frame of it. Both are immutable and may be shared by every reader without a copy.
+elementary stream until its decoder configuration changes (then there is a new Track with the same `id`); a Sample is
+one coded frame of it. Both are immutable and may be shared by every reader without a copy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every setting: its name in the environment, unit, default and what it turns on.
 
-The environment wins over `.env`; an unknown value is an error that names the setting and what it takes. `.env.example` is
-checked against this file by a test.
+The environment wins over `.env`; a value that cannot be is an error that names the setting and what it takes.
+`.env.example` is checked against this file by a test.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Settings:
             for f in fields(cls)
             if values.get(f.name.upper(), "") != ""
         }
-        settings = cls(**given)
+        settings = cls(**typing.cast(typing.Any, given))
         settings._check()
         return settings
 
