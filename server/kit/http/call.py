@@ -1,0 +1,62 @@
+"""One request to a declared route, as its handler sees it. Dies with the answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aiohttp import web
+
+from server.kit.auth import Caller
+from server.kit.http.address import ClientAddress
+from server.kit.problems import Unauthorized
+
+_USER_AGENT_LIMIT = 200
+
+
+class Call:
+    __slots__ = ("_addresses", "caller", "cookies", "headers", "request", "request_id")
+
+    def __init__(self, request: web.Request, request_id: str, caller: Caller | None, addresses: ClientAddress) -> None:
+        self.request = request
+        self.request_id = request_id
+        self.caller = caller
+        self.headers: dict[str, str] = {}  # added to the answer, also to a problem
+        self.cookies: list[str] = []
+        self._addresses = addresses
+
+    @property
+    def user(self) -> Caller:
+        """The signed-in caller. Raises Unauthorized when there is none."""
+        if self.caller is None:
+            raise Unauthorized()
+        return self.caller
+
+    @property
+    def address(self) -> str:
+        """The client's IP address; trusted proxies are looked through."""
+        return self._addresses.of(self.request)
+
+    @property
+    def user_agent(self) -> str:
+        return self.request.headers.get("User-Agent", "")[:_USER_AGENT_LIMIT]
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age: int | None = None,
+        path: str = "/",
+        http_only: bool = True,
+        secure: bool = False,
+        same_site: Literal["Lax", "Strict", "None"] = "Lax",
+    ) -> None:
+        """Name and value are tokens of ours (RFC 6265, section 4.1.1), never text from a client."""
+        parts = [f"{name}={value}", f"Path={path}", f"SameSite={same_site}"]
+        if max_age is not None:
+            parts.append(f"Max-Age={max_age}")
+        if http_only:
+            parts.append("HttpOnly")
+        if secure:
+            parts.append("Secure")
+        self.cookies.append("; ".join(parts))

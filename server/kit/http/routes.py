@@ -1,0 +1,142 @@
+"""Declared routes: what a feature says about its addresses, from which the wrapper and the document are made."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from server.kit.problems import Problem
+
+Handler = Callable[..., Awaitable[Any]]
+H = TypeVar("H", bound=Handler)
+
+_PATH_PARAMETER = re.compile(r"\{([a-z_]+)\}")
+
+
+class Access(enum.Enum):
+    """Who may call a route."""
+
+    ANYONE = "anyone"  # a token may be sent, and is then checked
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One declaration, with its handler's annotations taken apart."""
+
+    method: str
+    path: str
+    handler: Handler
+    tag: str
+    access: Access
+    status: int
+    summary: str
+    description: str
+    errors: tuple[type[Problem], ...]
+    etag: bool
+    example_body: Any
+    example_result: Any
+    takes_call: bool
+    body: type[msgspec.Struct] | None
+    query: type[msgspec.Struct] | None
+    path_parameters: dict[str, type]
+    result: Any  # a type that msgspec encodes, None for no content, web.StreamResponse for what is sent as it is
+
+
+class Routes:
+    """The routes of one feature. `tag` groups them in the document."""
+
+    def __init__(self, tag: str, description: str = "") -> None:
+        self.tag = tag
+        self.description = description
+        self.routes: list[Route] = []
+
+    def get(self, path: str, **options: Any) -> Callable[[H], H]:
+        return self._route("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[H], H]:
+        return self._route("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[H], H]:
+        return self._route("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[H], H]:
+        return self._route("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[H], H]:
+        return self._route("DELETE", path, **options)
+
+    def _route(
+        self,
+        method: str,
+        path: str,
+        *,
+        access: Access,
+        status: int | None = None,
+        summary: str = "",
+        errors: Sequence[type[Problem]] = (),
+        etag: bool = False,
+        example_body: Any = None,
+        example_result: Any = None,
+    ) -> Callable[[H], H]:
+        """status: 200, or 204 when the handler returns None. etag: answer If-None-Match (GET only)."""
+
+        def declare(handler: H) -> H:
+            hints = typing.get_type_hints(handler, include_extras=True)
+            names = list(inspect.signature(handler).parameters)
+            where = f"{method} {path} ({handler.__qualname__})"
+            if "return" not in hints:
+                raise TypeError(f"{where} has no return annotation")
+            result = hints["return"]
+            result = None if result is type(None) else result
+            in_path = _PATH_PARAMETER.findall(path)
+            if (rest := set(names) - {"call", "body", "query"}) != set(in_path):
+                raise TypeError(f"{where}: path has {sorted(in_path)}, the handler takes {sorted(rest)}")
+            kinds = {name: hints.get(name) for name in in_path}
+            for name, kind in kinds.items():
+                if kind not in (UUID, int, str):
+                    raise TypeError(f"{where}: path parameter {name} must be UUID, int or str")
+            for name in ("body", "query"):
+                kind = hints.get(name)
+                if name in names and not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+                    raise TypeError(f"{where}: {name} must be annotated with a msgspec.Struct")
+            doc = inspect.getdoc(handler) or ""
+            self.routes.append(
+                Route(
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    tag=self.tag,
+                    access=access,
+                    status=status or (204 if result is None else 200),
+                    summary=summary or doc.partition("\n")[0],
+                    description=doc,
+                    errors=tuple(errors),
+                    etag=etag,
+                    example_body=example_body,
+                    example_result=example_result,
+                    takes_call="call" in names,
+                    body=hints.get("body"),
+                    query=hints.get("query"),
+                    path_parameters=typing.cast(dict[str, type], kinds),
+                    result=result,
+                )
+            )
+            return handler
+
+        return declare
+
+
+def sends_itself(result: Any) -> bool:
+    """Whether a result annotation is an aiohttp response, sent as it is."""
+    return isinstance(result, type) and issubclass(result, web.StreamResponse)
