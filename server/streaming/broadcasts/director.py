@@ -1,0 +1,381 @@
+"""The Director holds the live side of every broadcast in this process.
+
+It is the Gate that ingest asks and the Watcher that the media engine tells. It takes and renews the lease on each
+broadcast, waits for publishers that dropped, ends broadcasts and closes their recordings, and at start picks up what an
+earlier process left behind. It lives as long as the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from media.package.live import LivePackage, PackageOptions
+from media.package.recording import Recording
+from storage.objects.spool import Spool
+
+from media.broadcast import Broadcast as Media
+from media.broadcast import PublisherSession, Registry
+from media.ingest.gate import PublishRequest, Refused
+from server.kit.clock import now
+from server.streaming.broadcasts import store
+from server.streaming.broadcasts.live import Live, prefix
+from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State
+from server.streaming.channels import store as channels
+from server.streaming.channels.models import Channel
+from server.streaming.channels.service import hash_key
+from storage.postgres.database import Database
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=15)
+HEARTBEAT = 5.0
+LINGER = 60.0
+"""Seconds that an ended broadcast's live playlists stay: longer than any player is behind the live edge."""
+PROOF_POLL = 0.05
+
+
+class Announcer(Protocol):
+    """Tells those who hold a channel what became of its broadcast."""
+
+    def state(self, channel: str, data: dict[str, object]) -> None: ...
+
+
+class Pictures(Protocol):
+    """Makes the first picture of a broadcast without being asked for it."""
+
+    def want(self, live: Live) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorOptions:
+    """node: this process in the fleet. reconnect_window, publisher_dead_after in s; disk_min_free in bytes."""
+
+    node: str
+    reconnect_window: float
+    publisher_dead_after: float
+    record: bool
+    disk_min_free: int
+
+
+class Director:
+    def __init__(
+        self,
+        database: Database,
+        spool: Spool,
+        announcer: Announcer,
+        pictures: Pictures,
+        options: DirectorOptions,
+        packaging: PackageOptions,
+    ) -> None:
+        self.registry = Registry()
+        self._database = database
+        self._spool = spool
+        self._announcer = announcer
+        self._pictures = pictures
+        self._options = options
+        self._packaging = packaging
+        self._live: dict[str, Live] = {}
+        self._on_channel: dict[UUID, Live] = {}
+        self._doors: weakref.WeakValueDictionary[UUID, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heart: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        await self._pick_up()
+        self._heart = asyncio.get_running_loop().create_task(self._heartbeat())
+
+    def stop_accepting(self) -> None:
+        self._stopping = True
+
+    async def close(self) -> None:
+        """Hand all to the next process: segments closed and in the spool, rows `interrupted`, leases given up."""
+        self._stopping = True
+        if self._heart is not None:
+            self._heart.cancel()
+        for live in list(self._live.values()):
+            live.stop_countdown()
+            publisher = live.media.publisher
+            if publisher is not None:
+                publisher.close("the server is restarting", clean=False)
+                publisher.link.close("the server is restarting")
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+        for live in list(self._live.values()):
+            await live.package.close()
+        async with self._database.acquire() as conn:
+            await store.release(conn, self._options.node)
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "node": self._options.node,
+            "broadcasts": len(self._live),
+            "live": sum(1 for live in self._live.values() if live.state is State.LIVE),
+        }
+
+    def get(self, id: str) -> Live | None:
+        return self._live.get(id)
+
+    def __iter__(self) -> Any:
+        return iter(list(self._live.values()))
+
+    # the Gate
+
+    async def admit(self, request: PublishRequest) -> PublisherSession:
+        if self._stopping:
+            raise Refused("restarting", "The server is restarting. Try again in a few seconds.")
+        async with self._database.acquire() as conn:
+            channel = await channels.by_key(conn, hash_key(request.key))
+        if channel is None:
+            raise Refused("unknown_key", "Unknown stream key. Copy it again from the studio, or make a new one there.")
+        door = self._doors.setdefault(channel.id, asyncio.Lock())
+        async with door:
+            live = self._on_channel.get(channel.id)
+            if live is not None and live.media.publisher is not None:
+                await self._prove_dead(live, channel, request)
+            if live is None or live.state is State.ENDED:
+                live = await self._open(channel)
+            live.stop_countdown()
+            session = live.media.open(request)
+            self._note(channel.id, live.row.id, "connected", f"{request.encoder or 'an encoder'} by {request.protocol}")
+            return session
+
+    def turned_away(self, request: PublishRequest | None, address: str, reason: str) -> None:
+        log.info("publisher turned away: %s (%s)", reason, address)
+        if request is not None and request.key:
+            self._spawn(self._turned_away(request.key, reason))
+
+    async def _turned_away(self, key: str, reason: str) -> None:
+        async with self._database.transaction() as conn:
+            channel = await channels.by_key(conn, hash_key(key))
+            if channel is not None:
+                live = self._on_channel.get(channel.id)
+                await channels.add_event(conn, channel.id, live.row.id if live else None, "refused", reason)
+
+    async def _prove_dead(self, live: Live, channel: Channel, request: PublishRequest) -> None:
+        """One publisher a key: a second comes in only when the first gives no sign of life for a while."""
+        publisher = live.media.publisher
+        deadline = time.monotonic() + self._options.publisher_dead_after
+        asked = time.monotonic()
+        while publisher is not None and time.monotonic() < deadline:
+            if publisher.link.last_received > asked:
+                self._note(
+                    channel.id, live.row.id, "refused", f"a second encoder ({request.address}) while one is live"
+                )
+                raise Refused("in_use", "This stream key is live already from another encoder. Stop that one first.")
+            await asyncio.sleep(PROOF_POLL)
+            publisher = live.media.publisher
+
+    async def _open(self, channel: Channel) -> Live:
+        """The live side of the channel's broadcast: the one on air, else the one prepared last, else a new one."""
+        async with self._database.transaction() as conn:
+            row = await store.on_air(conn, channel.id) or await store.prepared(conn, channel.id)
+            if row is None:
+                row = await store.add(conn, channel.id, title=f"Live on {now():%d %B %Y}", record=self._options.record)
+            fence = await store.take(conn, row.id, self._options.node, LEASE)
+            if fence is None:
+                raise Refused("elsewhere", "This broadcast is live on another server. Try again in a few seconds.")
+        return await self._install(row, fence)
+
+    async def _install(self, row: Broadcast, fence: int) -> Live:
+        record = row.record and self._options.record
+        if record and row.started_at is None and self._spool.disk_free() < self._options.disk_min_free:
+            record = False
+            self._note(
+                row.channel_id, row.id, "not_recorded", "the disk is nearly full: live goes on, nothing is recorded"
+            )
+        shelf = self._spool.shelf(prefix(row.id))
+        package = LivePackage(replace(self._packaging, record=record), shelf)
+        if row.started_at is not None:
+            package.resume(await shelf.journal())
+        media = Media(str(row.id), self)
+        media.add(package)
+        live = Live(row, fence, media, package, shelf)
+        self._live[live.id] = live
+        self._on_channel[row.channel_id] = live
+        self.registry.add(media)
+        return live
+
+    # the Watcher
+
+    def on_live(self, broadcast: Media) -> None:
+        live = self._live[broadcast.id]
+        live.state = State.LIVE
+        live.started = True
+        self._announcer.state(live.channel, {"state": State.LIVE})
+        self._pictures.want(live)
+        self._spawn(self._write_live(live, now()))
+
+    def on_tracks(self, broadcast: Media) -> None:
+        self._spawn(self._write_tracks(self._live[broadcast.id]))
+
+    def on_interrupted(self, broadcast: Media, reason: str, clean: bool) -> None:
+        live = self._live[broadcast.id]
+        if live.state is State.CREATED:
+            # it never sent a picture: the prepared broadcast waits on, without a live side
+            self._drop(live)
+            self._note(live.row.channel_id, live.row.id, "left", f"before any media: {reason}")
+            self._spawn(self._give_up(live))
+            return
+        live.state = State.INTERRUPTED
+        self._announcer.state(live.channel, {"state": State.INTERRUPTED})
+        self._spawn(self._write_interrupted(live, reason))
+        if not self._stopping:
+            self._await_return(live, self._options.reconnect_window)
+
+    def _await_return(self, live: Live, seconds: float) -> None:
+        live.count_down(seconds, lambda: self._spawn(self.end(live, "the publisher did not come back")))
+
+    # ending
+
+    async def end(self, live: Live, reason: str) -> None:
+        """End it, close its recording, tell everybody. What was recorded stays; safe to call twice."""
+        if live.state is State.ENDED:
+            return
+        started = live.started
+        live.mark_ended()
+        live.media.end(reason)
+        await live.package.close()
+        recording = _facts(await live.package.finish()) if started else None
+        async with live.writes, self._database.transaction() as conn:
+            await store.set_ended(conn, live.row.id, live.fence, now(), recording)
+            await channels.add_event(conn, live.row.channel_id, live.row.id, "ended", reason)
+        self._announcer.state(live.channel, {"state": State.ENDED, "recording": recording is not None})
+        self._on_channel.pop(live.row.channel_id, None)
+        self.registry.remove(live.id)
+        asyncio.get_running_loop().call_later(LINGER if started else 0, self._drop, live)
+
+    async def forget(self, id: str) -> None:
+        """The broadcast was deleted: nothing of it is served any more."""
+        live = self._live.get(id)
+        if live is not None:
+            self._drop(live)
+
+    def _drop(self, live: Live) -> None:
+        live.stop_countdown()
+        if self._live.get(live.id) is live:
+            del self._live[live.id]
+        if self._on_channel.get(live.row.channel_id) is live:
+            del self._on_channel[live.row.channel_id]
+        self.registry.remove(live.id)
+
+    # what is written, in the order it happened
+
+    async def _write_live(self, live: Live, at: datetime) -> None:
+        async with live.writes, self._database.transaction() as conn:
+            if not await store.set_live(conn, live.row.id, live.fence, live.track_views(), at):
+                log.warning("broadcast %s went live, but the row has another owner or has ended", live.id)
+            await channels.add_event(conn, live.row.channel_id, live.row.id, "live", _tracks_in_words(live))
+
+    async def _write_tracks(self, live: Live) -> None:
+        async with live.writes, self._database.transaction() as conn:
+            await store.set_tracks(conn, live.row.id, live.fence, live.track_views())
+            await channels.add_event(conn, live.row.channel_id, live.row.id, "tracks", _tracks_in_words(live))
+
+    async def _write_interrupted(self, live: Live, reason: str) -> None:
+        async with live.writes, self._database.transaction() as conn:
+            await store.set_interrupted(conn, live.row.id, live.fence)
+            await channels.add_event(conn, live.row.channel_id, live.row.id, "interrupted", reason)
+
+    async def _give_up(self, live: Live) -> None:
+        async with live.writes, self._database.acquire() as conn:
+            await store.give_up(conn, live.row.id, live.fence)
+
+    def _note(self, channel_id: UUID, broadcast_id: UUID | None, kind: str, detail: str) -> None:
+        self._spawn(self._write_note(channel_id, broadcast_id, kind, detail))
+
+    async def _write_note(self, channel_id: UUID, broadcast_id: UUID | None, kind: str, detail: str) -> None:
+        async with self._database.transaction() as conn:
+            await channels.add_event(conn, channel_id, broadcast_id, kind, detail)
+
+    # leases, and what an earlier process left
+
+    async def _heartbeat(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(HEARTBEAT)
+            try:
+                await self._renew()
+                await self._pick_up()
+            except Exception:
+                log.exception("leases could not be renewed; trying again in %.0f s", HEARTBEAT)
+
+    async def _renew(self) -> None:
+        held = [live for live in self._live.values() if live.state is not State.ENDED]
+        if not held:
+            return
+        async with self._database.acquire() as conn:
+            ours = await store.renew(conn, self._options.node, [(live.row.id, live.fence) for live in held], LEASE)
+        for live in held:
+            if live.row.id not in ours and self._live.get(live.id) is live and live.state is not State.ENDED:
+                await self._lost(live)
+
+    async def _lost(self, live: Live) -> None:
+        """Somebody ended it through another process, deleted it, or took the lease: stop writing to it."""
+        log.warning("broadcast %s is no longer ours", live.id)
+        live.mark_ended()
+        live.media.end("the broadcast was ended or moved to another server")
+        await live.package.close()
+        async with self._database.acquire() as conn:
+            ended = await store.is_state(conn, live.row.id, State.ENDED)
+        if ended and live.started:
+            facts = _facts(await live.package.finish())
+            async with self._database.acquire() as conn:
+                await store.set_recording(conn, live.row.id, facts)
+        self._drop(live)
+
+    async def _pick_up(self) -> None:
+        """Resume, as interrupted, what a process that is gone had on air; close what nobody came back to for long."""
+        async with self._database.acquire() as conn:
+            left = await store.left_behind(conn, self._options.node)
+        for row, lease_until in left:
+            if str(row.id) in self._live:
+                continue
+            async with self._database.acquire() as conn:
+                fence = await store.take(conn, row.id, self._options.node, LEASE)
+            if fence is None:
+                continue
+            live = await self._install(row, fence)
+            live.state = State.INTERRUPTED
+            silent = (now() - lease_until).total_seconds() if lease_until else 0.0
+            if silent > self._options.reconnect_window:
+                await self.end(live, "the server stopped while it was live")
+            else:
+                self._spawn(self._write_interrupted(live, "the server was restarted"))
+                self._await_return(live, self._options.reconnect_window)
+
+    # tasks
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task of the director failed", exc_info=task.exception())
+
+
+def _facts(recording: Recording) -> RecordingFacts | None:
+    if recording.segments == 0:
+        return None
+    return RecordingFacts(duration=recording.duration_s, bytes=recording.bytes, segments=recording.segments)
+
+
+def _tracks_in_words(live: Live) -> str:
+    parts = []
+    for t in live.media.tracks:
+        if t.width:
+            rate = f" {t.frame_rate:g} fps" if t.frame_rate else ""
+            parts.append(f"{t.codec_string} {t.width}x{t.height}{rate}")
+        else:
+            parts.append(f"{t.codec_string} {t.sample_rate} Hz")
+    return ", ".join(parts) or "no tracks"

@@ -1,0 +1,80 @@
+"""One broadcast's live side in this process: the media, its package, its shelf, and what the database is told of it.
+
+Made by the Director when a publisher is admitted (or a restart finds the broadcast left behind), dropped when the
+broadcast has ended and no live viewer can still be on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from media.package.live import LivePackage
+from storage.objects.spool import SpoolShelf
+
+from media.broadcast import Broadcast as Media
+from server.streaming.broadcasts.models import Broadcast, State, TrackView
+
+
+def prefix(id: UUID | str) -> str:
+    """Where a broadcast's files are in the store."""
+    return f"live/{id}"
+
+
+class Live:
+    """`row` is the broadcast as it was when the live side was made, its state kept up to date here."""
+
+    def __init__(self, row: Broadcast, fence: int, media: Media, package: LivePackage, shelf: SpoolShelf) -> None:
+        self.id = str(row.id)
+        self.row = row
+        self.fence = fence
+        self.media = media
+        self.package = package
+        self.shelf = shelf
+        self.state = row.state
+        self.started = row.started_at is not None
+        self.ended_at = 0.0
+        self.thumbnail: bytes | None = None
+        self.thumbnail_at = 0.0
+        self.writes = asyncio.Lock()
+        self._countdown: asyncio.TimerHandle | None = None
+
+    @property
+    def channel(self) -> str:
+        """The realtime channel beside the picture."""
+        return f"live:{self.id}"
+
+    @property
+    def on_air(self) -> bool:
+        return self.state in (State.LIVE, State.INTERRUPTED)
+
+    def track_views(self) -> list[TrackView]:
+        return [
+            TrackView(
+                kind=t.kind.value,
+                codec=t.codec_string,
+                width=t.width,
+                height=t.height,
+                frame_rate=round(t.frame_rate, 3),
+                sample_rate=t.sample_rate,
+                channels=t.channels,
+            )
+            for t in self.media.tracks
+        ]
+
+    def count_down(self, seconds: float, then: Callable[[], object]) -> None:
+        """Call `then` unless a publisher comes back within `seconds`."""
+        self.stop_countdown()
+        self._countdown = asyncio.get_running_loop().call_later(seconds, then)
+
+    def stop_countdown(self) -> None:
+        if self._countdown is not None:
+            self._countdown.cancel()
+            self._countdown = None
+
+    def mark_ended(self) -> None:
+        self.state = State.ENDED
+        self.ended_at = time.monotonic()
+        self.stop_countdown()

@@ -1,0 +1,176 @@
+"""A broadcast as stored, and as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from server.streaming.channels.models import Ingest
+
+
+class State(StrEnum):
+    CREATED = "created"
+    LIVE = "live"
+    INTERRUPTED = "interrupted"
+    ENDED = "ended"
+
+
+ON_AIR = (State.LIVE, State.INTERRUPTED)
+
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=140)]
+Description = Annotated[str, msgspec.Meta(max_length=5000)]
+
+
+class TrackView(msgspec.Struct, frozen=True):
+    """kind: video | audio. Sizes in pixels, frame_rate in frames/s, sample_rate in Hz; 0 where it does not apply."""
+
+    kind: str
+    codec: str
+    width: int = 0
+    height: int = 0
+    frame_rate: float = 0.0
+    sample_rate: int = 0
+    channels: int = 0
+
+
+class RecordingFacts(msgspec.Struct, frozen=True):
+    """duration in s; bytes of all segments."""
+
+    duration: float
+    bytes: int
+    segments: int
+
+
+class Broadcast(msgspec.Struct, frozen=True):
+    """The row. `fence` counts owners: a process may write only while its number is the newest."""
+
+    id: UUID
+    channel_id: UUID
+    owner_id: UUID
+    title: str
+    description: str
+    visibility: str
+    state: State
+    record: bool
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    tracks: list[TrackView]
+    recording: RecordingFacts | None
+    thumbnail: bool
+    fence: int
+
+
+class StartBody(msgspec.Struct, forbid_unknown_fields=True):
+    title: Title
+    description: Description = ""
+    visibility: str = "public"
+
+
+class EditBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Only what is given changes."""
+
+    title: Title | None = None
+    description: Description | None = None
+    visibility: str | None = None
+
+
+class EndBody(msgspec.Struct, forbid_unknown_fields=True):
+    stream_id: UUID
+
+
+class Owner(msgspec.Struct, frozen=True):
+    id: UUID
+    username: str
+
+
+class Playback(msgspec.Struct, frozen=True):
+    """Absolute URLs of the live playlists."""
+
+    hls: str
+    dash: str
+
+
+class RecordingView(msgspec.Struct, frozen=True):
+    """duration in s."""
+
+    hls: str
+    dash: str
+    duration: float
+
+
+class Health(msgspec.Struct, frozen=True):
+    """bitrate in bit/s, frame_rate in frames/s, key_distance in s; advice: sentences for the person who pushes."""
+
+    bitrate: float
+    frame_rate: float
+    key_distance: float
+    advice: list[str]
+
+
+class EventView(msgspec.Struct, frozen=True):
+    at: datetime
+    kind: str
+    detail: str
+
+
+class StartedView(msgspec.Struct, frozen=True):
+    """stream_key: only when it had to be made just now, else null (`POST /live/key` makes a new one)."""
+
+    id: UUID
+    title: str
+    description: str
+    visibility: str
+    state: State
+    stream_key: str | None
+    ingest: Ingest
+    playback: Playback
+    channel: str
+
+
+class CardView(msgspec.Struct, frozen=True):
+    """A broadcast in a list."""
+
+    id: UUID
+    title: str
+    visibility: str
+    state: State
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    viewers: int
+    thumbnail: str
+    owner: Owner
+    recording: RecordingView | None
+
+
+class BroadcastView(msgspec.Struct, frozen=True):
+    """A broadcast in full; `health` and `events` are for its owner alone (null for others)."""
+
+    id: UUID
+    title: str
+    description: str
+    visibility: str
+    state: State
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    viewers: int
+    tracks: list[TrackView]
+    owner: Owner
+    playback: Playback
+    thumbnail: str
+    channel: str
+    recording: RecordingView | None
+    health: Health | None
+    events: list[EventView] | None
+
+
+class JoinView(msgspec.Struct, frozen=True):
+    playback: Playback
+    channel: str
+    viewers: int

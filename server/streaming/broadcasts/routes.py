@@ -1,0 +1,97 @@
+"""Broadcasts over HTTP."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from server.kit.http import Access, Call, Page, PageQuery, Routes
+from server.streaming.addresses import Addresses
+from server.streaming.broadcasts.errors import (
+    AlreadyEnded,
+    AlreadyLive,
+    NoSuchBroadcast,
+    NotYours,
+    StillLive,
+    VisibilityNotYet,
+)
+from server.streaming.broadcasts.models import (
+    BroadcastView,
+    CardView,
+    EditBody,
+    EndBody,
+    JoinView,
+    StartBody,
+    StartedView,
+)
+from server.streaming.broadcasts.service import Broadcasts
+from server.streaming.playback.viewers import COOKIE, COOKIE_SECONDS, new_viewer
+
+
+def routes(broadcasts: Broadcasts, addresses: Addresses) -> Routes:
+    api = Routes(tag="live")
+
+    @api.post(
+        "/api/v1/live/start",
+        status=201,
+        access=Access.USER,
+        errors=(AlreadyLive, VisibilityNotYet),
+        summary="Prepare a broadcast",
+    )
+    async def start(call: Call, body: StartBody) -> StartedView:
+        """The next push with your stream key belongs to it. `stream_key` is set only when you had none yet; it is shown
+        this once. Push to `ingest.rtmp`; viewers play `playback`."""
+        return await broadcasts.start(call.user, body, addresses.seen_from(call.request))
+
+    @api.post(
+        "/api/v1/live/end",
+        access=Access.USER,
+        errors=(NoSuchBroadcast, NotYours, AlreadyEnded),
+        summary="End a broadcast",
+    )
+    async def end(call: Call, body: EndBody) -> BroadcastView:
+        """Hangs up on the encoder, closes the recording and tells the viewers."""
+        return await broadcasts.end(body.stream_id, call.user, addresses.seen_from(call.request))
+
+    @api.get("/api/v1/live", access=Access.ANYONE, summary="What is live now")
+    async def on_air(call: Call, query: PageQuery) -> Page[CardView]:
+        """Public broadcasts on air, the newest first."""
+        return await broadcasts.on_air(query, addresses.seen_from(call.request))
+
+    @api.get("/api/v1/live/mine", access=Access.USER, summary="Your broadcasts")
+    async def mine(call: Call, query: PageQuery) -> Page[CardView]:
+        """All of yours, the newest first: prepared, on air and past."""
+        return await broadcasts.mine(call.user, query, addresses.seen_from(call.request))
+
+    @api.get("/api/v1/live/{id}", access=Access.ANYONE, errors=(NoSuchBroadcast,), summary="One broadcast")
+    async def show(call: Call, id: UUID) -> BroadcastView:
+        """`health` and `events` are shown to its owner alone."""
+        return await broadcasts.show(id, call.caller, addresses.seen_from(call.request))
+
+    @api.put(
+        "/api/v1/live/{id}",
+        access=Access.USER,
+        errors=(NoSuchBroadcast, NotYours, VisibilityNotYet),
+        summary="Edit a broadcast",
+    )
+    async def edit(call: Call, id: UUID, body: EditBody) -> BroadcastView:
+        """Only the fields that are sent change."""
+        return await broadcasts.edit(id, call.user, body, addresses.seen_from(call.request))
+
+    @api.delete(
+        "/api/v1/live/{id}",
+        access=Access.USER,
+        errors=(NoSuchBroadcast, NotYours, StillLive),
+        summary="Delete a broadcast",
+    )
+    async def delete(call: Call, id: UUID) -> None:
+        """With its recording and its chat. One that is on air must be ended first."""
+        await broadcasts.delete(id, call.user)
+
+    @api.post("/api/v1/live/{id}/join", access=Access.ANYONE, errors=(NoSuchBroadcast,), summary="Start watching")
+    async def join(call: Call, id: UUID) -> JoinView:
+        """Where to play, and the realtime channel beside it. Sets the cookie by which one viewer is counted once."""
+        if COOKIE not in call.request.cookies:
+            call.set_cookie(COOKIE, new_viewer(), max_age=COOKIE_SECONDS, httponly=True, samesite="Lax", path="/")
+        return await broadcasts.join(id, addresses.seen_from(call.request))
+
+    return api

@@ -1,0 +1,305 @@
+"""What people do with broadcasts: prepare, look, edit, end, delete. The live side itself is the Director's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from server.kit.auth import Caller
+from server.kit.clock import now
+from server.kit.http import Page, PageQuery, decode_cursor, encode_cursor
+from server.streaming.addresses import Address
+from server.streaming.broadcasts import store
+from server.streaming.broadcasts.advice import advise
+from server.streaming.broadcasts.director import Director
+from server.streaming.broadcasts.errors import (
+    AlreadyEnded,
+    AlreadyLive,
+    NoSuchBroadcast,
+    NotYours,
+    StillLive,
+    VisibilityNotYet,
+)
+from server.streaming.broadcasts.live import Live, prefix
+from server.streaming.broadcasts.models import (
+    ON_AIR,
+    Broadcast,
+    BroadcastView,
+    CardView,
+    EditBody,
+    EventView,
+    Health,
+    JoinView,
+    Owner,
+    Playback,
+    RecordingView,
+    StartBody,
+    StartedView,
+    State,
+)
+from server.streaming.channels import store as channels
+from server.streaming.channels.service import Channels
+from storage.jobs import Jobs
+from storage.objects import ObjectStore
+from storage.postgres.database import Database
+
+DELETED_JOB = "streaming.broadcast_deleted"
+RETENTION_JOB = "streaming.retention"
+PLACEHOLDER = "/assets/placeholder.svg"
+EVENTS_SHOWN = 50
+RETENTION_BATCH = 100
+
+
+class PersonLike(Protocol):
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def username(self) -> str: ...
+
+
+class People(Protocol):
+    """Who owns what is shown."""
+
+    async def people(self, ids: Collection[UUID]) -> dict[UUID, Any]: ...
+
+
+class Audience(Protocol):
+    """How many watch."""
+
+    def count(self, broadcast_id: str) -> int: ...
+
+
+class Pictures(Protocol):
+    def want(self, live: Live) -> None: ...
+
+
+class Broadcasts:
+    def __init__(
+        self,
+        database: Database,
+        director: Director,
+        channels: Channels,
+        people: People,
+        audience: Audience,
+        pictures: Pictures,
+        jobs: Jobs,
+        *,
+        record: bool,
+        retention_days: int,
+    ) -> None:
+        self._database = database
+        self._director = director
+        self._channels = channels
+        self._people = people
+        self._audience = audience
+        self._pictures = pictures
+        self._jobs = jobs
+        self._record = record
+        self._retention_days = retention_days
+
+    async def start(self, caller: Caller, body: StartBody, address: Address) -> StartedView:
+        """Prepare a broadcast: the next push with the caller's key belongs to it."""
+        _check_visibility(body.visibility)
+        async with self._database.transaction() as conn:
+            channel, key = await self._channels.prepare(conn, caller.user_id)
+            running = await store.on_air(conn, channel.id)
+            if running is not None:
+                raise AlreadyLive(
+                    f"“{running.title}” is on air. End it before you prepare another.", id=str(running.id)
+                )
+            row = await store.add(
+                conn,
+                channel.id,
+                title=body.title.strip() or "Untitled",
+                description=body.description,
+                visibility=body.visibility,
+                record=self._record,
+            )
+        return StartedView(
+            id=row.id,
+            title=row.title,
+            description=row.description,
+            visibility=row.visibility,
+            state=row.state,
+            stream_key=key,
+            ingest=address.ingest(key),
+            playback=_playback(row.id, address),
+            channel=f"live:{row.id}",
+        )
+
+    async def on_air(self, query: PageQuery, address: Address) -> Page[CardView]:
+        before = decode_cursor(query.cursor, datetime, UUID) if query.cursor else None
+        async with self._database.acquire() as conn:
+            rows = await store.live_page(conn, query.limit + 1, before)
+        more = len(rows) > query.limit
+        rows = rows[: query.limit]
+        cursor = encode_cursor(rows[-1].started_at, rows[-1].id) if more else None
+        return Page(items=await self._cards(rows, address), next_cursor=cursor)
+
+    async def mine(self, caller: Caller, query: PageQuery, address: Address) -> Page[CardView]:
+        before = decode_cursor(query.cursor, UUID)[0] if query.cursor else None
+        async with self._database.acquire() as conn:
+            rows = await store.page_of_user(conn, caller.user_id, query.limit + 1, before)
+        more = len(rows) > query.limit
+        rows = rows[: query.limit]
+        return Page(items=await self._cards(rows, address), next_cursor=encode_cursor(rows[-1].id) if more else None)
+
+    async def show(self, id: UUID, caller: Caller | None, address: Address) -> BroadcastView:
+        async with self._database.acquire() as conn:
+            row = await store.get(conn, id)
+            if row is None:
+                raise NoSuchBroadcast("It was deleted, or the address is wrong.")
+            mine = caller is not None and caller.user_id == row.owner_id
+            events = await channels.events(conn, row.channel_id, id, EVENTS_SHOWN) if mine else None
+        live = self._director.get(str(id))
+        return BroadcastView(
+            id=row.id,
+            title=row.title,
+            description=row.description,
+            visibility=row.visibility,
+            state=_state(row, live),
+            created_at=row.created_at,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            viewers=self._audience.count(str(id)),
+            tracks=live.track_views() if live is not None and live.media.tracks else row.tracks,
+            owner=(await self._owners([row]))[row.owner_id],
+            playback=_playback(id, address),
+            thumbnail=self._thumbnail(row, address),
+            channel=f"live:{id}",
+            recording=_recording(row, address),
+            health=_health(live) if mine and live is not None and live.on_air else None,
+            events=None if events is None else [EventView(**event) for event in events],
+        )
+
+    async def edit(self, id: UUID, caller: Caller, body: EditBody, address: Address) -> BroadcastView:
+        if body.visibility is not None:
+            _check_visibility(body.visibility)
+        async with self._database.transaction() as conn:
+            row = await self._own(conn, id, caller)
+            await store.edit(
+                conn,
+                id,
+                title=row.title if body.title is None else body.title.strip() or "Untitled",
+                description=row.description if body.description is None else body.description,
+                visibility=body.visibility or row.visibility,
+            )
+        return await self.show(id, caller, address)
+
+    async def end(self, id: UUID, caller: Caller, address: Address) -> BroadcastView:
+        async with self._database.acquire() as conn:
+            row = await self._own(conn, id, caller)
+        if row.state is State.ENDED:
+            raise AlreadyEnded("It cannot be ended twice.")
+        live = self._director.get(str(id))
+        if live is not None:
+            await self._director.end(live, "ended by its owner")
+        else:
+            async with self._database.transaction() as conn:
+                # on air in another process: its next heartbeat sees the row ended and closes the recording
+                await store.set_ended(conn, id, None, now(), None)
+        return await self.show(id, caller, address)
+
+    async def delete(self, id: UUID, caller: Caller) -> None:
+        """The row goes now; the files, and what others keep about it, by a job in the same transaction."""
+        async with self._database.transaction() as conn:
+            row = await self._own(conn, id, caller)
+            if row.state in ON_AIR:
+                raise StillLive("End the broadcast before you delete it.")
+            await store.delete(conn, id)
+            await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
+        await self._director.forget(str(id))
+
+    async def join(self, id: UUID, address: Address) -> JoinView:
+        async with self._database.acquire() as conn:
+            row = await store.get(conn, id)
+        if row is None:
+            raise NoSuchBroadcast("It was deleted, or the address is wrong.")
+        return JoinView(playback=_playback(id, address), channel=f"live:{id}", viewers=self._audience.count(str(id)))
+
+    async def sweep(self, objects: ObjectStore) -> int:
+        """Delete recordings past RETENTION_DAYS: their files first, so that a crash between repeats it."""
+        if not self._retention_days:
+            return 0
+        before = now() - timedelta(days=self._retention_days)
+        async with self._database.transaction() as conn:
+            old = await store.expired_recordings(conn, before, RETENTION_BATCH)
+            for id in old:
+                await objects.delete_prefix(prefix(id) + "/")
+                await store.forget_recording(conn, id)
+        return len(old)
+
+    async def _own(self, conn: Any, id: UUID, caller: Caller) -> Broadcast:
+        row = await store.lock(conn, id)
+        if row is None:
+            raise NoSuchBroadcast("It was deleted, or the address is wrong.")
+        if row.owner_id != caller.user_id:
+            raise NotYours("Only its owner can do that.")
+        return row
+
+    async def _owners(self, rows: Iterable[Broadcast]) -> dict[UUID, Owner]:
+        found = await self._people.people({row.owner_id for row in rows})
+        return {id: Owner(id=id, username=person.username) for id, person in found.items()}
+
+    async def _cards(self, rows: list[Broadcast], address: Address) -> list[CardView]:
+        owners = await self._owners(rows)
+        cards = []
+        for row in rows:
+            live = self._director.get(str(row.id))
+            if live is not None and live.on_air:
+                self._pictures.want(live)
+            cards.append(
+                CardView(
+                    id=row.id,
+                    title=row.title,
+                    visibility=row.visibility,
+                    state=_state(row, live),
+                    created_at=row.created_at,
+                    started_at=row.started_at,
+                    ended_at=row.ended_at,
+                    viewers=self._audience.count(str(row.id)),
+                    thumbnail=self._thumbnail(row, address),
+                    owner=owners[row.owner_id],
+                    recording=_recording(row, address),
+                )
+            )
+        return cards
+
+    def _thumbnail(self, row: Broadcast, address: Address) -> str:
+        live = self._director.get(str(row.id))
+        if row.thumbnail or (live is not None and live.thumbnail is not None):
+            return f"{address.http}/live/{row.id}/p/thumb.jpg"
+        return address.http + PLACEHOLDER
+
+
+def _check_visibility(value: str) -> None:
+    if value not in ("public", "unlisted"):
+        raise VisibilityNotYet(
+            f"visibility is {value!r}; it takes public or unlisted. Others follow when they are enforced."
+        )
+
+
+def _state(row: Broadcast, live: Live | None) -> State:
+    return live.state if live is not None else row.state
+
+
+def _playback(id: UUID, address: Address) -> Playback:
+    base = f"{address.http}/live/{id}/p"
+    return Playback(hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd")
+
+
+def _recording(row: Broadcast, address: Address) -> RecordingView | None:
+    if row.recording is None:
+        return None
+    base = f"{address.http}/live/{row.id}/p"
+    return RecordingView(
+        hls=f"{base}/recording.m3u8", dash=f"{base}/recording.mpd", duration=round(row.recording.duration, 3)
+    )
+
+
+def _health(live: Live) -> Health:
+    figures = live.media.health.describe()
+    words = advise(live.media.tracks, **figures) if live.state is State.LIVE else []
+    return Health(advice=words, **figures)

@@ -1,0 +1,227 @@
+"""All SQL of broadcasts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from server.kit.ids import uuid7
+from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State, TrackView
+
+_SELECT = """
+    select b.id, b.channel_id, c.user_id as owner_id, b.title, b.description, b.visibility, b.state, b.record,
+           b.created_at, b.started_at, b.ended_at, b.tracks, b.recording, b.thumbnail, b.fence
+    from broadcasts b join channels c on c.id = b.channel_id
+"""
+
+
+def _text(value: Any) -> Any:
+    """jsonb comes as text from a bare connection and decoded from one with a codec; take both."""
+    return msgspec.json.decode(value) if isinstance(value, str | bytes) else value
+
+
+def _broadcast(row: Any) -> Broadcast:
+    values = dict(row)
+    values["tracks"] = _text(values["tracks"])
+    values["recording"] = _text(values["recording"])
+    return msgspec.convert(values, Broadcast)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+async def add(
+    conn: Any, channel_id: UUID, *, title: str, description: str = "", visibility: str = "public", record: bool = True
+) -> Broadcast:
+    id = uuid7()
+    await conn.execute(
+        """insert into broadcasts (id, channel_id, title, description, visibility, record)
+           values ($1, $2, $3, $4, $5, $6)""",
+        id,
+        channel_id,
+        title,
+        description,
+        visibility,
+        record,
+    )
+    found = await get(conn, id)
+    assert found is not None
+    return found
+
+
+async def get(conn: Any, id: UUID) -> Broadcast | None:
+    row = await conn.fetchrow(_SELECT + " where b.id = $1", id)
+    return _broadcast(row) if row else None
+
+
+async def lock(conn: Any, id: UUID) -> Broadcast | None:
+    row = await conn.fetchrow(_SELECT + " where b.id = $1 for update of b", id)
+    return _broadcast(row) if row else None
+
+
+async def on_air(conn: Any, channel_id: UUID) -> Broadcast | None:
+    row = await conn.fetchrow(_SELECT + " where b.channel_id = $1 and b.state in ('live', 'interrupted')", channel_id)
+    return _broadcast(row) if row else None
+
+
+async def prepared(conn: Any, channel_id: UUID) -> Broadcast | None:
+    """The broadcast that the next push belongs to: the one prepared last."""
+    row = await conn.fetchrow(
+        _SELECT + " where b.channel_id = $1 and b.state = 'created' order by b.id desc limit 1", channel_id
+    )
+    return _broadcast(row) if row else None
+
+
+async def live_page(conn: Any, limit: int, before: tuple[datetime, UUID] | None) -> list[Broadcast]:
+    """Public broadcasts on air, newest first, older than the cursor."""
+    where = " where b.state in ('live', 'interrupted') and b.visibility = 'public'"
+    order = " order by b.started_at desc, b.id desc limit $1"
+    if before is None:
+        rows = await conn.fetch(_SELECT + where + order, limit)
+    else:
+        rows = await conn.fetch(_SELECT + where + " and (b.started_at, b.id) < ($2, $3)" + order, limit, *before)
+    return [_broadcast(row) for row in rows]
+
+
+async def page_of_user(conn: Any, user_id: UUID, limit: int, before: UUID | None) -> list[Broadcast]:
+    rows = await conn.fetch(
+        _SELECT + " where c.user_id = $1 and ($3::uuid is null or b.id < $3) order by b.id desc limit $2",
+        user_id,
+        limit,
+        before,
+    )
+    return [_broadcast(row) for row in rows]
+
+
+async def edit(conn: Any, id: UUID, *, title: str, description: str, visibility: str) -> None:
+    await conn.execute(
+        "update broadcasts set title = $2, description = $3, visibility = $4 where id = $1",
+        id,
+        title,
+        description,
+        visibility,
+    )
+
+
+async def delete(conn: Any, id: UUID) -> None:
+    await conn.execute("delete from broadcasts where id = $1", id)
+
+
+# the live side: every write carries the fence
+
+
+async def take(conn: Any, id: UUID, node: str, lease: timedelta) -> int | None:
+    """Become the owner of the live side: the new fence, or None while another process holds it."""
+    fence = await conn.fetchval(
+        """update broadcasts set owner_node = $2, fence = fence + 1, lease_until = now() + $3
+           where id = $1 and state <> 'ended'
+             and (owner_node is null or owner_node = $2 or lease_until < now()) returning fence""",
+        id,
+        node,
+        lease,
+    )
+    return None if fence is None else int(fence)
+
+
+async def renew(conn: Any, node: str, held: list[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
+    """Renew the leases of these; what is not answered has a newer owner."""
+    rows = await conn.fetch(
+        """update broadcasts b set lease_until = now() + $3
+           from unnest($1::uuid[], $2::bigint[]) as held (id, fence)
+           where b.id = held.id and b.fence = held.fence and b.owner_node = $4 and b.state <> 'ended'
+           returning b.id""",
+        [id for id, _ in held],
+        [fence for _, fence in held],
+        lease,
+        node,
+    )
+    return {row["id"] for row in rows}
+
+
+async def set_live(conn: Any, id: UUID, fence: int, tracks: list[TrackView], started_at: datetime) -> bool:
+    done = await conn.fetchval(
+        """update broadcasts set state = 'live', started_at = coalesce(started_at, $4), tracks = $3
+           where id = $1 and fence = $2 and state <> 'ended' returning true""",
+        id,
+        fence,
+        _json(tracks),
+        started_at,
+    )
+    return bool(done)
+
+
+async def set_tracks(conn: Any, id: UUID, fence: int, tracks: list[TrackView]) -> None:
+    await conn.execute("update broadcasts set tracks = $3 where id = $1 and fence = $2", id, fence, _json(tracks))
+
+
+async def set_interrupted(conn: Any, id: UUID, fence: int) -> None:
+    await conn.execute(
+        "update broadcasts set state = 'interrupted' where id = $1 and fence = $2 and state = 'live'", id, fence
+    )
+
+
+async def set_ended(conn: Any, id: UUID, fence: int | None, at: datetime, recording: RecordingFacts | None) -> bool:
+    """fence None: whoever had it is known to be gone."""
+    done = await conn.fetchval(
+        """update broadcasts set state = 'ended', ended_at = greatest(coalesce(started_at, $3), $3), recording = $4,
+                  owner_node = null, lease_until = null
+           where id = $1 and ($2::bigint is null or fence = $2) and state <> 'ended' returning true""",
+        id,
+        fence,
+        at,
+        _json(recording) if recording else None,
+    )
+    return bool(done)
+
+
+async def set_recording(conn: Any, id: UUID, recording: RecordingFacts | None) -> None:
+    await conn.execute(
+        "update broadcasts set recording = $2 where id = $1", id, _json(recording) if recording else None
+    )
+
+
+async def give_up(conn: Any, id: UUID, fence: int) -> None:
+    await conn.execute(
+        "update broadcasts set owner_node = null, lease_until = null where id = $1 and fence = $2", id, fence
+    )
+
+
+async def set_thumbnail(conn: Any, id: UUID) -> None:
+    await conn.execute("update broadcasts set thumbnail = true where id = $1 and not thumbnail", id)
+
+
+async def release(conn: Any, node: str) -> None:
+    """A stop hands its broadcasts to whoever starts next."""
+    await conn.execute("update broadcasts set lease_until = now() where owner_node = $1 and state <> 'ended'", node)
+
+
+async def left_behind(conn: Any, node: str) -> list[tuple[Broadcast, datetime | None]]:
+    """On air in the rows, but held by nobody (or by the former life of this node); with the time of the lease's end."""
+    rows = await conn.fetch(
+        _SELECT.replace("b.fence", "b.fence, b.lease_until")
+        + """ where b.state in ('live', 'interrupted')
+             and (b.owner_node is null or b.owner_node = $1 or b.lease_until < now())""",
+        node,
+    )
+    return [(_broadcast({k: v for k, v in row.items() if k != "lease_until"}), row["lease_until"]) for row in rows]
+
+
+async def expired_recordings(conn: Any, before: datetime, limit: int) -> list[UUID]:
+    rows = await conn.fetch(
+        "select id from broadcasts where recording is not null and ended_at < $1 order by ended_at limit $2 for update",
+        before,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def forget_recording(conn: Any, id: UUID) -> None:
+    await conn.execute("update broadcasts set recording = null, thumbnail = false where id = $1", id)
+
+
+async def is_state(conn: Any, id: UUID, state: State) -> bool:
+    return bool(await conn.fetchval("select true from broadcasts where id = $1 and state = $2", id, state))

@@ -1,0 +1,78 @@
+"""All SQL of channels and of what happened to their pushes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from server.kit.ids import uuid7
+from server.streaming.channels.models import Channel
+
+_COLUMNS = "id, user_id, key_hint, key_created_at"
+EVENTS_KEPT = 200
+
+
+async def of_user(conn: Any, user_id: UUID) -> Channel | None:
+    row = await conn.fetchrow(f"select {_COLUMNS} from channels where user_id = $1", user_id)
+    return Channel(**row) if row else None
+
+
+async def ensure(conn: Any, user_id: UUID) -> Channel:
+    """The user's channel, made when there is none; two at once get the same."""
+    row = await conn.fetchrow(
+        f"""insert into channels (id, user_id) values ($1, $2)
+            on conflict (user_id) do update set user_id = excluded.user_id returning {_COLUMNS}""",
+        uuid7(),
+        user_id,
+    )
+    return Channel(**row)
+
+
+async def by_key(conn: Any, key_hash: bytes) -> Channel | None:
+    row = await conn.fetchrow(f"select {_COLUMNS} from channels where key_hash = $1", key_hash)
+    return Channel(**row) if row else None
+
+
+async def set_key(conn: Any, channel_id: UUID, key_hash: bytes, hint: str, at: datetime) -> Channel:
+    row = await conn.fetchrow(
+        f"""update channels set key_hash = $2, key_hint = $3, key_created_at = $4 where id = $1 returning {_COLUMNS}""",
+        channel_id,
+        key_hash,
+        hint,
+        at,
+    )
+    return Channel(**row)
+
+
+async def add_event(conn: Any, channel_id: UUID, broadcast_id: UUID | None, kind: str, detail: str) -> None:
+    """One line for the studio; only the newest EVENTS_KEPT of a channel stay."""
+    id = uuid7()
+    await conn.execute(
+        "insert into ingest_events (id, channel_id, broadcast_id, kind, detail) values ($1, $2, $3, $4, $5)",
+        id,
+        channel_id,
+        broadcast_id,
+        kind,
+        detail[:500],
+    )
+    if id.int % 16 == 0:
+        await conn.execute(
+            """delete from ingest_events where channel_id = $1 and id < (
+                   select id from ingest_events where channel_id = $1 order by id desc offset $2 limit 1)""",
+            channel_id,
+            EVENTS_KEPT,
+        )
+
+
+async def events(conn: Any, channel_id: UUID, broadcast_id: UUID, limit: int) -> list[Any]:
+    """Of this broadcast, and those of the channel that reached no broadcast (a refused push); newest first."""
+    return list(
+        await conn.fetch(
+            """select at, kind, detail from ingest_events
+               where channel_id = $1 and (broadcast_id = $2 or broadcast_id is null) order by id desc limit $3""",
+            channel_id,
+            broadcast_id,
+            limit,
+        )
+    )

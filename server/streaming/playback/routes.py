@@ -1,0 +1,197 @@
+"""The media itself: `/live/{id}/{grant}/{name}`.
+
+While a broadcast's live side is in this process its package answers; afterwards (and for what a restart of the process
+no longer has in memory) the store does. The live playlists of an ended broadcast lead to its recording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+from media.package.answer import Answer
+from storage.objects.spool import Spool
+
+from server.streaming.broadcasts import store
+from server.streaming.broadcasts.director import Director
+from server.streaming.broadcasts.live import Live, prefix
+from server.streaming.broadcasts.models import State
+from server.streaming.playback.thumbnails import NAME as THUMBNAIL
+from server.streaming.playback.thumbnails import Thumbnails
+from server.streaming.playback.viewers import Viewers
+from storage.postgres.database import Database
+
+PUBLIC_GRANT = "p"
+IMMUTABLE = 31_536_000
+PLAYLIST_AGE = 10
+THUMBNAIL_AGE = 10
+KNOWN_SECONDS = 2.0
+KNOWN_MOST = 4096
+STORED_NAME = re.compile(r"[a-z]+[a-z0-9-]*(\.\d+)?\.(m4s|mp4|m3u8|mpd|jpg)")
+TYPES = {
+    "m4s": "video/iso.segment",
+    "mp4": "video/mp4",
+    "m3u8": "application/vnd.apple.mpegurl",
+    "mpd": "application/dash+xml",
+    "jpg": "image/jpeg",
+}
+RECORDED = {
+    "index.m3u8": "recording.m3u8",
+    "v.m3u8": "recording-v.m3u8",
+    "a.m3u8": "recording-a.m3u8",
+    "index.mpd": "recording.mpd",
+}
+NO_QUERY: Mapping[str, str] = {}
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Date, Content-Length",
+    "Timing-Allow-Origin": "*",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+class MediaRoutes:
+    """`waiting`: blocked requests at once; one more is told to come back in a second."""
+
+    def __init__(
+        self,
+        director: Director,
+        database: Database,
+        spool: Spool,
+        viewers: Viewers,
+        thumbnails: Thumbnails,
+        *,
+        waiting: int,
+    ) -> None:
+        self._director = director
+        self._database = database
+        self._spool = spool
+        self._viewers = viewers
+        self._thumbnails = thumbnails
+        self._most_waiting = waiting
+        self.waiting = 0
+        self._known: OrderedDict[str, tuple[float, State | None, bool]] = OrderedDict()
+
+    def install(self, app: web.Application) -> None:
+        app.router.add_get("/live/{id}/{grant}/{name}", self.serve)
+        app.router.add_options("/live/{id}/{grant}/{name}", self.preflight)
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        return web.Response(status=204, headers={**CORS, **PREFLIGHT})
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        match = request.match_info
+        id, name = match["id"], match["name"]
+        if match["grant"] != PUBLIC_GRANT:
+            return _say(404, "There is no such grant.")
+        live = self._director.get(id)
+        if live is None:
+            return await self._stored(request, id, name)
+        self._viewers.touch(id, self._viewers.viewer_of(request))
+        if name == THUMBNAIL:
+            return self._thumbnail(live)
+        answer = live.package.answer(name, request.query if request.query_string else NO_QUERY)
+        if not isinstance(answer, Answer):
+            if self.waiting >= self._most_waiting:
+                return _say(503, "Too many players are waiting for this server.", {"Retry-After": "1"})
+            self.waiting += 1
+            try:
+                answer = await answer
+            finally:
+                self.waiting -= 1
+        return _respond(request, answer)
+
+    def _thumbnail(self, live: Live) -> web.StreamResponse:
+        self._thumbnails.want(live)
+        if live.thumbnail is None:
+            return _say(404, "There is no picture yet.")
+        headers = {**CORS, "Cache-Control": f"public, max-age={THUMBNAIL_AGE}"}
+        return web.Response(body=live.thumbnail, content_type="image/jpeg", headers=headers)
+
+    async def _stored(self, request: web.Request, id: str, name: str) -> web.StreamResponse:
+        state, recorded = await self._state(id)
+        if state is None or not STORED_NAME.fullmatch(name):
+            return _say(404, "There is no such file.")
+        if state is State.CREATED:
+            return _say(404, "The broadcast has not started yet.")
+        if state is not State.ENDED and name in RECORDED:
+            # it is coming up here after a restart, or it is live on another node
+            return _say(503, "The broadcast is coming back.", {"Retry-After": "1"})
+        if recorded and name in RECORDED:
+            return web.Response(status=302, headers={**CORS, "Location": RECORDED[name], "Cache-Control": "max-age=60"})
+        body = await self._spool.shelf(prefix(id)).read(name)
+        if body is None:
+            return _say(404, "There is no such file, or it was not recorded.")
+        kind = name.rpartition(".")[2]
+        age = THUMBNAIL_AGE if kind == "jpg" else PLAYLIST_AGE if kind in ("m3u8", "mpd") else IMMUTABLE
+        response = web.Response(body=body, headers={**CORS, "Cache-Control": _cache_control(age)})
+        response.content_type = TYPES[kind]
+        if kind in ("m3u8", "mpd"):
+            response.enable_compression()
+        return response
+
+    async def _state(self, id: str) -> tuple[State | None, bool]:
+        """(state, recorded); remembered for a moment, because a player asks for many files of one broadcast."""
+        known = self._known.get(id)
+        at = time.monotonic()
+        if known is not None and at - known[0] < KNOWN_SECONDS:
+            return known[1], known[2]
+        try:
+            key = UUID(id)
+        except ValueError:
+            return None, False
+        async with self._database.acquire() as conn:
+            row = await store.get(conn, key)
+        state, recorded = (row.state, row.recording is not None) if row else (None, False)
+        self._known[id] = (at, state, recorded)
+        self._known.move_to_end(id)
+        if len(self._known) > KNOWN_MOST:
+            self._known.popitem(last=False)
+        return state, recorded
+
+    def forget(self, id: str) -> None:
+        self._known.pop(id, None)
+
+
+def _cache_control(age: int) -> str:
+    if age >= IMMUTABLE:
+        return f"public, max-age={IMMUTABLE}, immutable"
+    return f"public, max-age={age}" if age else "no-cache"
+
+
+def _respond(request: web.Request, answer: Answer) -> web.Response:
+    headers: dict[str, Any] = {
+        **CORS,
+        "Content-Type": answer.content_type,
+        "Cache-Control": _cache_control(answer.max_age),
+    }
+    body = answer.body
+    if answer.gzip is not None:
+        headers["Vary"] = "Accept-Encoding"
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            body = answer.gzip
+            headers["Content-Encoding"] = "gzip"
+    return web.Response(status=answer.status, body=body if isinstance(body, bytes) else b"".join(body), headers=headers)
+
+
+def _say(status: int, words: str, headers: Mapping[str, str] = NO_QUERY) -> web.Response:
+    return web.Response(status=status, text=words + "\n", headers={**CORS, "Cache-Control": "no-store", **headers})
+
+
+async def drain(routes: MediaRoutes, seconds: float) -> None:
+    """Wait until nobody is blocked any more, at most `seconds`."""
+    deadline = time.monotonic() + seconds
+    while routes.waiting and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
