@@ -1,0 +1,114 @@
+"""The pool of connections to PostgreSQL: opened by `start`, gone with `close`.
+
+Values are asyncpg's own: timestamptz is an aware datetime, uuid a UUID, jsonb a str (stores encode and decode their
+structs with msgspec).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+_log = logging.getLogger(__name__)
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+"""What `acquire` and `transaction` give."""
+
+_CONNECT_SECONDS = 30.0
+"""How long `start` waits for a server that is only just starting."""
+_WAIT_SECONDS = 10.0
+"""How long a caller waits for a free connection."""
+_SETTINGS = {
+    "application_name": "social-flow",
+    "timezone": "UTC",
+    "jit": "off",
+    # In ms. A statement or a wait for a lock beyond this is a mistake that must not hold others up.
+    "statement_timeout": "30000",
+    "lock_timeout": "10000",
+    "idle_in_transaction_session_timeout": "60000",
+}
+
+
+class DatabaseUnavailable(Exception):
+    """No connection to PostgreSQL is to be had: it is away, refuses us, or all connections are in use."""
+
+
+class Database:
+    def __init__(self, dsn: str, *, max_size: int) -> None:
+        self._dsn = dsn
+        self._max_size = max_size
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        """Connect. A server that is starting is waited for; one that refuses us raises DatabaseUnavailable at once."""
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        said = False
+        while True:
+            try:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn,
+                    min_size=1,
+                    max_size=self._max_size,
+                    timeout=10,
+                    # The server's own time-out comes first; this one is for a server that went silent.
+                    command_timeout=40,
+                    max_inactive_connection_lifetime=300,
+                    server_settings=_SETTINGS,
+                )
+                return
+            except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
+                if time.monotonic() > deadline:
+                    raise DatabaseUnavailable(f"no connection to PostgreSQL: {error}") from error
+                if not said:
+                    _log.warning("waiting for PostgreSQL: %s", error)
+                    said = True
+                await asyncio.sleep(0.25)
+            except (asyncpg.PostgresError, ValueError) as error:
+                raise DatabaseUnavailable(f"DATABASE_URL cannot be used: {error}") from error
+
+    async def close(self) -> None:
+        """Wait up to 5 s for what is under way, then cut it off."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), 5)
+        except TimeoutError:
+            _log.warning("connections to PostgreSQL were still in use at the end")
+            pool.terminate()
+
+    def describe(self) -> dict[str, object]:
+        """connections: open now; idle: of these, free; limit: the most there may be."""
+        pool = self._pool
+        if pool is None:
+            return {"connections": 0, "idle": 0, "limit": self._max_size}
+        return {"connections": pool.get_size(), "idle": pool.get_idle_size(), "limit": self._max_size}
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """A connection on which each statement is its own transaction. Raises DatabaseUnavailable."""
+        if self._pool is None:
+            raise DatabaseUnavailable("the database is not started")
+        try:
+            connection = await self._pool.acquire(timeout=_WAIT_SECONDS)
+        except TimeoutError:
+            raise DatabaseUnavailable(f"no free connection to PostgreSQL within {_WAIT_SECONDS:.0f} s") from None
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
+            raise DatabaseUnavailable(f"no connection to PostgreSQL: {error}") from error
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection, timeout=5) if self._pool else None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside a transaction: committed when the block ends, rolled back when it raises."""
+        async with self.acquire() as connection, connection.transaction():
+            yield connection
