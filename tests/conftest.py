@@ -1,0 +1,171 @@
+"""Fixtures for every test: a database, a Redis, an S3 server, and the guard of the event loop.
+
+A test gets a database of its own, cloned from a template that has all migrations; the PostgreSQL behind it is shared
+by the run. Redis and S3 are one per worker process: emptied, or with a new bucket, for each test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+import redis.asyncio
+
+from storage.postgres import Database
+from tests.servers import postgres
+from tests.servers.redis import RedisServer
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder shared by all worker processes of this run, and by no other run."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def postgres_server(run_folder: Path) -> Iterator[str]:
+    """The address of the run's PostgreSQL (its maintenance database)."""
+    shared = postgres.SharedPostgres(run_folder / "postgres")
+    yield shared.start()
+    shared.close()
+
+
+@pytest.fixture
+async def empty_database_url(postgres_server: str) -> AsyncIterator[str]:
+    """A database of this test with nothing in it."""
+    async with _database(postgres_server, "template0") as url:
+        yield url
+
+
+@pytest.fixture
+async def database_url(postgres_server: str, run_folder: Path) -> AsyncIterator[str]:
+    """A database of this test with all migrations applied."""
+    template = await postgres.template(postgres_server, run_folder / "postgres")
+    async with _database(postgres_server, template) as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A started Database with all migrations applied."""
+    started = Database(database_url, max_size=8)
+    await started.start()
+    yield started
+    await started.close()
+
+
+class _database:
+    """A fresh clone of a template, dropped at the end even when connections were left open."""
+
+    def __init__(self, server: str, template: str) -> None:
+        self._server = server
+        self._template = template
+        self._name = f"test_{uuid.uuid4().hex}"
+
+    async def __aenter__(self) -> str:
+        await self._execute(f'CREATE DATABASE "{self._name}" TEMPLATE "{self._template}" STRATEGY file_copy')
+        return postgres.of_database(self._server, self._name)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._execute(f'DROP DATABASE "{self._name}" WITH (FORCE)')
+
+    async def _execute(self, sql: str) -> None:
+        connection = await asyncpg.connect(self._server)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def redis_url(redis_server: RedisServer) -> str:
+    """The address of an empty Redis."""
+    if redis_server.process is None:
+        redis_server.start()
+    client = redis.asyncio.Redis.from_url(redis_server.url)
+    await client.flushall()
+    await client.aclose()
+    return redis_server.url
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """What settings call S3_ENDPOINT, S3_BUCKET and so on; `server` to take it down."""
+
+    endpoint: str
+    bucket: str
+    region: str
+    access_key: str
+    secret_key: str
+    server: S3Server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server) -> S3:
+    """An S3 server and the name of a bucket that no other test uses (made by the store's `start`)."""
+    if s3_server.process is None:
+        s3_server.start()
+    bucket = f"test-{uuid.uuid4().hex[:20]}"
+    return S3(s3_server.endpoint, bucket, "us-east-1", ACCESS_KEY, SECRET_KEY, s3_server)
+
+
+class _SlowCallbacks(logging.Handler):
+    """Collects asyncio's "Executing … took … seconds" warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if re.match(r"Executing .* took \d", text, re.DOTALL):
+            self.seen.append(text)
+
+
+@pytest.fixture
+async def quick_loop() -> AsyncIterator[None]:
+    """The test fails when anything held the event loop for over 20 ms.
+
+    The suite is run once with PYTHONASYNCIODEBUG=1 for this; without it the fixture does nothing.
+    """
+    loop = asyncio.get_running_loop()
+    if not os.environ.get("PYTHONASYNCIODEBUG"):
+        yield
+        return
+    # pytest-asyncio makes its loops without looking at the environment.
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.020
+    handler = _SlowCallbacks()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    assert not handler.seen, "the event loop was held:\n" + "\n".join(handler.seen)

@@ -1,0 +1,1 @@
+"""Real servers for tests: PostgreSQL, Redis and S3, each a child process on the loopback interface."""

@@ -1,0 +1,44 @@
+"""Small things that many tests use."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(
+    condition: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.01, what: str = ""
+) -> T:
+    """Wait until the condition gives something true and return that; fail after `within` s, saying what was awaited.
+
+    An AssertionError inside the condition counts as "not yet" and is what the failure shows.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        error: AssertionError | None = None
+        value: T | None = None
+        try:
+            result = condition()
+            value = await result if inspect.isawaitable(result) else result
+        except AssertionError as not_yet:
+            error = not_yet
+        if error is None and value:
+            return value
+        if time.monotonic() > deadline:
+            awaited = what or getattr(condition, "__name__", "condition")
+            raise AssertionError(f"not within {within} s: {awaited} (last value {value!r})") from error
+        await asyncio.sleep(every)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on just now. Prefer port 0 where a server takes it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
