@@ -1,0 +1,36 @@
+// Numbers and times in words that people use.
+
+export function clockTime(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (n) => String(n).padStart(2, '0');
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+export function since(moment, now = Date.now()) {
+  const seconds = Math.max(0, (now - Date.parse(moment)) / 1000);
+  if (seconds < 60) return 'just now';
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds / 60) % 60} min`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
+export const count = (number) => compact.format(number);
+export const viewers = (number) => `${count(number)} watching`;
+
+export function bitrate(bits) {
+  if (!bits) return '–';
+  return bits >= 1e6 ? `${(bits / 1e6).toFixed(bits >= 1e7 ? 0 : 1)} Mbit/s` : `${Math.round(bits / 1e3)} kbit/s`;
+}
+
+export const day = (moment) => new Date(moment).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+export const time = (moment) => new Date(moment).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+
+/** A colour of one's own, steady over visits: the same name has the same hue everywhere. */
+export function hue(text) {
+  let hash = 7;
+  for (const letter of String(text)) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
+  return hash % 360;
+}

@@ -1,0 +1,102 @@
+// A player: a <video>, its engine, its bar, and the curtain that says in words what is going on.
+import { Controls } from './controls.js';
+import { h, setText } from './dom.js';
+import { Engine } from './engine.js';
+
+export class Player {
+  /** place: an empty element that keeps its 16:9 whatever happens in it. */
+  constructor(place, { muted = false, simple = false, label = 'Video' } = {}) {
+    this.place = place;
+    this.video = h('video', { playsinline: true, 'aria-label': label, tabindex: -1 });
+    this.video.muted = muted;
+    this.video.disableRemotePlayback = true; // ManagedMediaSource asks for it
+    this.spinner = h('div', { class: 'spinner', 'aria-hidden': 'true', hidden: true });
+    this.title = h('strong', {});
+    this.text = h('span', {});
+    this.action = h('button', { class: 'button', type: 'button', hidden: true });
+    this.curtain = h('div', { class: 'curtain', role: 'status', hidden: true }, this.title, this.text, this.action);
+    this.banner = h('p', { class: 'player-banner', role: 'status', hidden: true });
+    this.sound = h('button', { class: 'button sound', type: 'button', hidden: true, onclick: () => this.#unmute() }, 'Turn the sound on');
+    place.replaceChildren(this.video, this.spinner, this.banner, this.curtain, this.sound);
+    place.setAttribute('tabindex', '0');
+    place.setAttribute('role', 'group');
+    place.setAttribute('aria-label', `${label}. Space plays and pauses, F is full screen, M mutes, arrows seek.`);
+    this.controls = new Controls(place, this.video, { simple });
+    this.engine = null;
+    for (const type of ['waiting', 'seeking', 'stalled']) this.video.addEventListener(type, () => this.#busy());
+    for (const type of ['playing', 'seeked', 'pause', 'canplay']) this.video.addEventListener(type, () => this.#calm());
+    this.video.addEventListener('volumechange', () => { if (!this.video.muted) this.sound.hidden = true; });
+  }
+
+  #busy() {
+    clearTimeout(this.spin);
+    this.spin = setTimeout(() => { this.spinner.hidden = this.video.paused || !this.curtain.hidden; }, 300);
+  }
+  #calm() { clearTimeout(this.spin); this.spinner.hidden = true; }
+
+  /** Play an address from now on. Returns the engine. */
+  async open(url, { live }) {
+    this.engine?.close();
+    const engine = this.engine = new Engine(this.video);
+    engine.addEventListener('trouble', ({ detail }) => {
+      if (detail.fatal) this.say('This cannot be played', detail.message); else this.note(detail.message);
+    });
+    engine.addEventListener('quiet', () => this.note(''));
+    this.say('');
+    this.#busy();
+    this.place.dataset.open = '';
+    this.controls.use(engine);
+    await engine.open(url, { live });
+    await this.#start();
+    return engine;
+  }
+
+  async #start() {
+    try {
+      await this.video.play();
+    } catch (error) {
+      if (error.name !== 'NotAllowedError') return;
+      this.video.muted = true; // browsers let a muted video start by itself
+      await this.video.play().then(() => { this.sound.hidden = false; }).catch(() => {});
+    }
+  }
+
+  #unmute() {
+    this.video.muted = false;
+    if (this.video.volume === 0) this.video.volume = 0.7;
+    this.sound.hidden = true;
+    this.place.focus();
+  }
+
+  /** The curtain over the picture; an empty title lifts it. action: {text, act}. */
+  say(title, text = '', action = null) {
+    this.curtain.hidden = !title;
+    setText(this.title, title);
+    setText(this.text, text);
+    this.action.hidden = !action;
+    if (action) {
+      setText(this.action, action.text);
+      this.action.onclick = action.act;
+    }
+    if (title) this.#calm();
+  }
+
+  /** A line over the picture, which goes on below it. */
+  note(text) {
+    this.banner.hidden = !text;
+    setText(this.banner, text);
+  }
+
+  get mediaTime() { return this.engine?.mediaTime ?? null; }
+
+  /** Let go of the source; the curtain stays. */
+  stop() {
+    this.engine?.close();
+    this.engine = null;
+    this.controls.engine = null;
+    delete this.place.dataset.open;
+    this.#calm();
+  }
+
+  close() { this.stop(); this.controls.close(); this.place.replaceChildren(); }
+}

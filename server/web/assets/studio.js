@@ -1,0 +1,77 @@
+// The studio: sign in, prepare a broadcast, see how it goes, keep or delete what was.
+import './header.js';
+import { signInForm } from './account.js';
+import { api } from './api.js';
+import { $, h } from './dom.js';
+import { onChange, user } from './session.js';
+import { Live } from './studio-live.js';
+import { Past } from './studio-past.js';
+import { Setup } from './studio-setup.js';
+
+const EVERY = 4000;
+const main = $('main');
+let setup = null;
+let live = null;
+let past = null;
+let timer = 0;
+let current = null;
+
+function signedOut() {
+  stop();
+  const wanted = new URLSearchParams(location.search).get('mode') === 'login' ? 'login' : 'register';
+  main.setAttribute('aria-busy', 'false');
+  main.replaceChildren(h('div', { class: 'welcome' },
+    h('div', { class: 'welcome-text' },
+      h('h1', {}, 'Go live in two minutes'),
+      h('ol', { class: 'steps' },
+        h('li', {}, h('strong', {}, 'Make an account.'), ' It holds your stream key.'),
+        h('li', {}, h('strong', {}, 'Paste address and key into your encoder.'), ' OBS, ffmpeg, a phone app: anything that speaks RTMP.'),
+        h('li', {}, h('strong', {}, 'Start it.'), ' Your page is on air about a second later, and the chat beside it.'))),
+    h('div', { class: 'panel' }, signInForm({ mode: wanted }))));
+}
+
+function signedIn() {
+  stop();
+  setup = new Setup({ changed: refresh });
+  live = new Live({ changed: refresh });
+  past = new Past();
+  main.setAttribute('aria-busy', 'false');
+  main.replaceChildren(h('div', { class: 'studio-grid' },
+    h('div', { class: 'studio-main' }, live.element, past.element),
+    h('div', { class: 'studio-side' }, setup.element)));
+  refresh();
+}
+
+/** Look which broadcast is on, and hand it to the panels. `told`: a broadcast that an action has just returned. */
+async function refresh(told = null) {
+  clearTimeout(timer);
+  if (!setup) return;
+  try {
+    const page = await api('GET', '/live/mine?limit=20');
+    if (!setup) return;
+    const open = page.items.filter((item) => item.state !== 'ended');
+    const chosen = open.find((item) => item.state === 'live') ?? open.find((item) => item.state === 'interrupted') ?? open[0] ?? null;
+    // what an action answered knows more (the key, shown once)
+    current = chosen && { ...chosen, ...(told?.id === chosen.id ? told : {}) };
+    setup.show(current);
+    live.show(current);
+    past.show(page);
+    main.querySelector('.studio-trouble')?.remove();
+  } catch (error) {
+    if (error.status === 401 || !setup) return;
+    if (!main.querySelector('.studio-trouble')) {
+      main.prepend(h('p', { class: 'notice bad studio-trouble', role: 'alert' }, error.message));
+    }
+  }
+  timer = setTimeout(refresh, EVERY);
+}
+
+function stop() {
+  clearTimeout(timer);
+  live?.close();
+  setup = live = past = null;
+}
+
+const enter = () => (user() ? signedIn() : signedOut());
+onChange(enter);
+enter();

@@ -1,0 +1,146 @@
+// One broadcast: its picture, what it is, and the chat beside it; from before it starts until after it has ended.
+import './header.js';
+import { api } from './api.js';
+import { Chat } from './chat.js';
+import { $, setText } from './dom.js';
+import { count, day, since } from './format.js';
+import { Player } from './player.js';
+import { Replay } from './replay.js';
+import { onChange } from './session.js';
+import { Socket } from './socket.js';
+
+const LOOK_AGAIN = 10_000;
+const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
+const player = new Player($('player'));
+const socket = new Socket();
+let broadcast = null;
+let chat = null;
+let playing = ''; // '' | 'live' | 'recording'
+let sawLive = false;
+let looking = null;
+
+const STATES = { created: 'Not live yet', live: 'Live', interrupted: 'Back soon', ended: 'Recording' };
+
+function paint() {
+  const { title, description, owner, state, started_at: started, ended_at: ended } = broadcast;
+  document.title = `${title || 'Untitled'} – Social Flow`;
+  setText($('title'), title || 'Untitled');
+  setText($('owner'), owner?.username ?? '');
+  setText($('description'), description ?? '');
+  $('description').hidden = !description;
+  $('state').hidden = false;
+  $('state').className = `badge ${state}`;
+  setText($('state'), state === 'ended' && !broadcast.recording ? 'Ended' : STATES[state]);
+  const times = state === 'ended' ? ended && day(ended) : started && `live for ${since(started)}`;
+  $('since').hidden = !times;
+  setText($('since'), times || '');
+  paintViewers(broadcast.viewers ?? 0);
+}
+
+function paintViewers(number) {
+  broadcast.viewers = number;
+  $('viewers').hidden = broadcast.state === 'ended' || broadcast.state === 'created';
+  setText($('viewers'), `${count(number)} watching`);
+}
+
+async function look() {
+  clearTimeout(looking);
+  try {
+    broadcast = await api('GET', `/live/${id}`);
+  } catch (error) {
+    if (error.status === 404 || error.status === 400 || error.status === 422) return missing();
+    if (!broadcast) player.say('This does not load', error.message, { text: 'Try again', act: look });
+    looking = setTimeout(look, LOOK_AGAIN / 2);
+    return undefined;
+  }
+  paint();
+  await act();
+  // the socket tells changes at once; this is for when it cannot
+  const wait = socket.ready ? 3 * LOOK_AGAIN : LOOK_AGAIN / 2;
+  if (broadcast.state !== 'ended' || playing !== 'recording') looking = setTimeout(look, wait);
+  return undefined;
+}
+
+function missing() {
+  document.title = 'Not found – Social Flow';
+  setText($('title'), 'There is no such broadcast');
+  setText($('owner'), 'It was deleted, or the address is not complete.');
+  player.stop();
+  player.say('There is no such broadcast', 'It was deleted, or the address is not complete.', { text: 'See what is live', act: () => { location.href = '/'; } });
+  $('chat').hidden = true;
+}
+
+async function act() {
+  const { state, recording } = broadcast;
+  if (state !== 'ended' || sawLive) talk();
+  if (state === 'created') {
+    player.say('Not live yet', 'The picture appears here by itself as soon as it starts.');
+  } else if (state === 'live') {
+    player.note('');
+    if (playing !== 'live') await watchLive();
+    else { player.say(''); player.engine?.nudge(); }
+  } else if (state === 'interrupted') {
+    if (playing !== 'live') await watchLive();
+    player.note('The broadcaster lost the connection. This goes on by itself when they are back.');
+  } else if (sawLive && playing !== 'recording') {
+    ended(recording);
+  } else if (!playing) {
+    if (recording) await watchRecording();
+    else player.say('This broadcast has ended', 'It was not recorded.', { text: 'See what is live', act: () => { location.href = '/'; } });
+  }
+}
+
+function talk() {
+  if (chat || !broadcast.channel) return;
+  chat = new Chat($('chat'), socket, broadcast.channel, {
+    ownerId: broadcast.owner?.id,
+    mediaTime: () => (playing === 'live' ? player.mediaTime : null),
+    onViewers: paintViewers,
+    // everybody hears it in the same moment: do not all ask in the same moment
+    onState: (data) => { if (data?.state !== broadcast.state) setTimeout(look, Math.random() * 400); },
+  });
+}
+
+async function watchLive() {
+  playing = 'live';
+  sawLive = true;
+  let playback = broadcast.playback;
+  try {
+    const joined = await api('POST', `/live/${id}/join`, {});
+    playback = joined.playback ?? playback;
+  } catch { /* watching matters more than being counted */ }
+  const engine = await player.open(playback.hls, { live: true });
+  engine.addEventListener('gone', () => setTimeout(look, 1000));
+}
+
+function ended(recording) {
+  player.note('');
+  chat?.finish();
+  const offer = () => {
+    player.say('The broadcast has ended', recording ? 'Thank you for watching.' : 'It was not recorded.', recording
+      ? { text: 'Watch the recording', act: () => { chat = null; watchRecording(); } } : { text: 'See what is live', act: () => { location.href = '/'; } });
+  };
+  // let the last seconds, already on their way, be seen
+  if (player.video.ended || player.video.paused || !player.engine) offer();
+  else {
+    player.video.addEventListener('ended', offer, { once: true });
+    setTimeout(offer, 15_000);
+  }
+  playing = playing || 'over';
+  if (!recording) return;
+  clearTimeout(looking);
+}
+
+async function watchRecording() {
+  playing = 'recording';
+  paint();
+  const engine = await player.open(broadcast.recording.hls, { live: false });
+  engine.addEventListener('gone', () => player.say('The recording is gone', 'It was deleted.'));
+  new Replay($('chat'), id, () => player.mediaTime);
+}
+
+onChange(() => { if (broadcast) look(); });
+setInterval(() => { if (broadcast && !document.hidden) paint(); }, 30_000);
+addEventListener('pagehide', () => player.engine?.seats?.release());
+addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
+look();
