@@ -16,7 +16,7 @@ from server.kit.http.openapi import problems_of
 from server.kit.http.routes import Routes
 from server.kit.problems import BadCursor, MethodNotAllowed, NotFound, Problem, RequestTimeout, TooManyRequests
 
-VIEWER = "/assets/vendor/swagger-ui-dist"
+VIEWER = "/assets/vendor"
 
 # the viewer sets style attributes and shows its own icons as data: images; scripts stay files of this origin
 _DOCS_CSP = (
@@ -34,7 +34,7 @@ _PAGE = f"""<!doctype html>
 <body>
 <noscript>This page needs JavaScript. The document itself is at <a href="/openapi.json">/openapi.json</a>.</noscript>
 <main id="docs"></main>
-<script src="{VIEWER}/swagger-ui-bundle.js"></script>
+<script src="{VIEWER}/swagger-ui.js"></script>
 <script src="/docs/start.js"></script>
 </body>
 </html>

@@ -26,6 +26,12 @@ from server.kit.problems import (
 )
 
 _REFERENCE = "#/components/schemas/{name}"
+_SECURITY: dict[Access, list[dict[str, list[str]]]] = {
+    Access.OPEN: [],
+    Access.ANYONE: [{}, {"bearer": []}],
+    Access.USER: [{"bearer": []}],
+    Access.ADMIN: [{"bearer": []}],
+}
 
 
 def document(routes: Sequence[Routes], *, title: str, version: str, server: str) -> dict[str, Any]:
@@ -64,7 +70,8 @@ def problems_of(route: Route) -> list[type[Problem]]:
             implied += [BadRequest]
     if route.path_parameters:
         implied += [NotFound]
-    implied += [Unauthorized]  # also where anyone may call, a token that is sent has to be good
+    if route.access is not Access.OPEN:  # also where anyone may call, a token that is sent has to be good
+        implied += [Unauthorized]
     if route.access is Access.ADMIN:
         implied += [Forbidden]
     return list(dict.fromkeys([*route.errors, *implied]))
@@ -104,7 +111,7 @@ def _operation(route: Route, schema_of: dict[str, Any], components: dict[str, An
             media["example"] = msgspec.to_builtins(route.example_body)
         required = any(field.required for field in msgspec.structs.fields(route.body))
         operation["requestBody"] = {"required": required, "content": {"application/json": media}}
-    operation["security"] = [{"bearer": []}] if route.access is not Access.ANYONE else [{}, {"bearer": []}]
+    operation["security"] = _SECURITY[route.access]
     return operation
 
 

@@ -25,6 +25,7 @@ _PATH_PARAMETER = re.compile(r"\{([a-z_]+)\}")
 class Access(enum.Enum):
     """Who may call a route."""
 
+    OPEN = "open"  # a token is not even looked at: the way to get one, or back to one
     ANYONE = "anyone"  # a token may be sent, and is then checked
     USER = "user"
     ADMIN = "admin"

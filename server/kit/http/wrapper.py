@@ -31,6 +31,7 @@ def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Cal
     query = None if route.query is None else QueryReader(route.query)
     in_path = [(name, path_reader(kind)) for name, kind in route.path_parameters.items()]
     takes_call, raw = route.takes_call, sends_itself(route.result)
+    looks, needed = access is not Access.OPEN, access in (Access.USER, Access.ADMIN)
     etag = route.etag and route.method == "GET"
     base = api_headers("" if route.result is None else "application/json")
     if etag:
@@ -42,11 +43,10 @@ def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Cal
     async def identify(request: web.Request) -> Caller | None:
         token = bearer(request)
         caller = None if token is None else await authenticate(token)
-        if access is not Access.ANYONE:
-            if caller is None:
-                raise Unauthorized()
-            if access is Access.ADMIN and not caller.is_admin:
-                raise Forbidden("Only an administrator may do this.")
+        if needed and caller is None:
+            raise Unauthorized()
+        if access is Access.ADMIN and caller is not None and not caller.is_admin:
+            raise Forbidden("Only an administrator may do this.")
         return caller
 
     async def run(request: web.Request, call: Call, request_id: str) -> web.StreamResponse:
@@ -97,7 +97,7 @@ def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Cal
         call = Call(request, request_id, None, addresses)
         response: web.StreamResponse
         try:
-            if hdrs.AUTHORIZATION in request.headers or access is not Access.ANYONE:
+            if looks and (needed or hdrs.AUTHORIZATION in request.headers):
                 call.caller = await identify(request)
             response = await run(request, call, request_id)
         except asyncio.CancelledError:

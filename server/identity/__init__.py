@@ -1,0 +1,1 @@
+"""Accounts, sessions and access tokens. Other features use `service.Identity` only."""

@@ -1,0 +1,1 @@
+"""Health and metrics: what an operator and his tools ask of a running process."""
