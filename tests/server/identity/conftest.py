@@ -1,0 +1,44 @@
+"""An Identity on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server.identity.passwords import Cost, Passwords
+from server.identity.service import Identity
+from server.settings import Settings
+from storage.postgres import Database
+from tests.server.identity.stack import QUICK, Client, serve
+
+MakeIdentity = Callable[..., Awaitable[Identity]]
+
+
+@pytest.fixture
+async def make_identity(database: Database) -> AsyncIterator[MakeIdentity]:
+    """Identities (processes, as it were) on one database, with cheap hashes."""
+    made: list[Identity] = []
+
+    async def make(cost: Cost = QUICK, **settings: Any) -> Identity:
+        given = Settings(**{"auth_attempts_per_minute": 1000, **settings})
+        identity = Identity(database, given, passwords=Passwords(2, cost))
+        made.append(identity)
+        await identity.start()
+        return identity
+
+    yield make
+    for identity in made:
+        await identity.close()
+
+
+@pytest.fixture
+async def identity(make_identity: MakeIdentity) -> Identity:
+    return await make_identity()
+
+
+@pytest.fixture
+async def client(identity: Identity) -> AsyncIterator[Client]:
+    async with serve(identity) as client:
+        yield client
