@@ -1,0 +1,128 @@
+"""One channel on this node: who holds it here, how far it has come, what it said last.
+
+The hub opens a channel for its first holder and drops it some time after the last one left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from realtime.history import Tail
+from realtime.protocol.codec import Codec
+from realtime.protocol.messages import Item, Message, Position, ServerMessage
+from realtime.rules import ChannelRules, Entry, Slice
+from realtime.session import Session
+
+_MOST_WAITING = 1000
+
+
+class Channel:
+    def __init__(self, name: str, rules: ChannelRules) -> None:
+        self.name = name
+        self.rules = rules
+        self.epoch = ""
+        self.tail = Tail(0, 0, 0)
+        self.waiting: dict[int, Entry] = {}  # came before their turn
+        self.state: Any = None
+        self.ready = False
+        self.opening: asyncio.Task[None] | None = None
+        self.catching_up: asyncio.Task[None] | None = None
+        self.reading: dict[int, asyncio.Task[Slice]] = {}  # history being read, by the place it starts after
+        self.behind = False  # something was said while the channel was being opened
+        self.idle_since = 0.0
+        # viewers
+        self.newcomers: set[str] = set()  # since presence was last told
+        self.present: frozenset[str] = frozenset()  # over all nodes, as last read
+        self.counted: int | None = None  # the product's count, which goes before ours
+        self.shown: int | None = None  # the count that subscribers know
+        self._holders: dict[Codec, dict[Session, None]] = {}
+
+    def load(self, history: Slice, max_entries: int, max_bytes: int) -> None:
+        """Begin from what the feature knows."""
+        self.epoch = history.head.epoch
+        first = history.entries[0].offset - 1 if history.entries else history.head.offset
+        self.tail = Tail(first, max_entries, max_bytes)
+        for entry in history.entries:
+            self.tail.append(entry)
+        self.ready = True
+
+    @property
+    def offset(self) -> int:
+        """The last place that subscribers here have got."""
+        return self.tail.end
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.offset)
+
+    # holders
+
+    def add(self, session: Session) -> None:
+        self._holders.setdefault(session.codec, {})[session] = None
+        session.channels.add(self.name)
+        self.newcomers.add(session.viewer)
+
+    def remove(self, session: Session) -> bool:
+        session.channels.discard(self.name)
+        group = self._holders.get(session.codec)
+        if group is None or session not in group:
+            return False
+        del group[session]
+        if not group:
+            del self._holders[session.codec]
+        return True
+
+    def sessions(self) -> list[Session]:
+        return [session for group in self._holders.values() for session in group]
+
+    def holders(self) -> int:
+        return sum(len(group) for group in self._holders.values())
+
+    def viewer_keys(self) -> set[str]:
+        return {session.viewer for group in self._holders.values() for session in group}
+
+    def viewers(self) -> int:
+        if self.counted is not None:
+            return self.counted
+        return len(self.viewer_keys() | self.newcomers | self.present)
+
+    # saying something
+
+    def broadcast(self, message: ServerMessage) -> None:
+        for codec, group in self._holders.items():
+            frame = codec.frame(message)
+            for session in list(group):
+                session.write(frame)
+
+    def emit(self, entry: Entry) -> None:
+        """Say the next message: encoded and framed once a format, the same bytes to everybody."""
+        self.tail.append(entry)
+        for codec, group in self._holders.items():
+            frame = codec.frame(
+                Message(channel=self.name, epoch=self.epoch, offset=entry.offset, data=codec.raw(entry.payload))
+            )
+            for session in list(group):
+                session.write(frame)
+
+    def take(self, entry: Entry) -> bool:
+        """A message that may have come out of turn. False when one before it is missing."""
+        if entry.offset <= self.offset:
+            return True
+        if entry.offset > self.offset + 1:
+            if len(self.waiting) < _MOST_WAITING:
+                self.waiting[entry.offset] = entry
+            return False
+        self.emit(entry)
+        return self.drain()
+
+    def drain(self) -> bool:
+        """Say what waits and is next. True when nothing waits any more."""
+        while (entry := self.waiting.pop(self.offset + 1, None)) is not None:
+            self.emit(entry)
+        if self.waiting:
+            self.waiting = {at: entry for at, entry in self.waiting.items() if at > self.offset}
+        return not self.waiting
+
+    def items(self, codec: Codec, entries: list[Entry]) -> list[Item]:
+        return [Item(entry.offset, codec.raw(entry.payload)) for entry in entries]

@@ -1,0 +1,540 @@
+"""The channels of this node: subscriptions, fan-out, order, recovery.
+
+Owns every open channel, the broker's and presence's use, and three tasks: one that looks for messages nobody told us
+about, one that
+counts viewers, and the short ones that fill holes. All end with `close`. Sessions come and go; the hub only holds
+them while they are open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from realtime import envelopes
+from realtime.broker import Broker
+from realtime.channel import Channel
+from realtime.envelopes import Delivery, Revocation, StateChange, ViewerCount
+from realtime.history import joined
+from realtime.presence import Presence
+from realtime.protocol.codec import Payload
+from realtime.protocol.codes import ErrorCode, NoticeCode
+from realtime.protocol.messages import Closed, Notice, Position, State, SubscribeAck
+from realtime.protocol.messages import Presence as PresenceMessage
+from realtime.rules import Action, ChannelRules, Entry, Identity, Refused, Slice
+from realtime.session import Session
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    first_messages: int = 50  # given to a subscriber that is new or cannot recover
+    recover_limit: int = 500  # most messages that a returning subscriber gets
+    tail_entries: int = 200  # kept in memory for each channel
+    tail_bytes: int = 256 * 1024
+    hole_patience: float = 0.02  # a message may overtake another by this much before we read again, s
+    check_seconds: float = 5.0  # how often heads are compared with the store, s
+    check_seconds_degraded: float = 1.0  # the same while the broker is gone, s
+    presence_seconds: float = 2.0  # viewers are counted and told this often, s
+    idle_seconds: float = 60.0  # an empty channel is kept this long for those who come back, s
+
+
+class Hub:
+    def __init__(
+        self,
+        broker: Broker,
+        presence: Presence,
+        *,
+        node: str,
+        options: HubOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._broker = broker
+        self._presence = presence
+        self.node = node
+        self._options = options or HubOptions()
+        self._clock = clock
+        self._rules: dict[str, ChannelRules] = {}
+        self._channels: dict[str, Channel] = {}
+        self._sessions: dict[Session, None] = {}
+        self._counts: dict[str, int] = {}  # viewers as the product counts them, told by this node
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._look_now = asyncio.Event()
+        self._degraded = False
+        self._revocations = 0
+        self._closed = False
+        self._figures = {"delivered": 0, "holes": 0, "recovered": 0, "not_recovered": 0}
+
+    # life
+
+    def add_rules(self, prefix: str, rules: ChannelRules) -> None:
+        """Channels named `prefix:…` are this feature's. Before `start`."""
+        self._rules[prefix] = rules
+
+    async def start(self) -> None:
+        await self._broker.start(self._receive, self._broker_status)
+        self._degraded = not self._broker.connected
+        self._own(self._look_for_missed())
+        self._own(self._count_viewers())
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._broker.close()
+        await self._presence.close()
+        self._channels.clear()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "sessions": len(self._sessions),
+            "channels": len(self._channels),
+            "subscriptions": sum(channel.holders() for channel in self._channels.values()),
+            "degraded": self._degraded,
+            **self._figures,
+            "broker": self._broker.describe(),
+            "presence": self._presence.describe(),
+        }
+
+    # sessions
+
+    def connect(self, session: Session) -> None:
+        self._sessions[session] = None
+        if self._degraded:
+            session.send(Notice(code=NoticeCode.DEGRADED, message=NoticeCode.DEGRADED.sentence))
+
+    def disconnect(self, session: Session) -> None:
+        self._sessions.pop(session, None)
+        for name in list(session.channels):
+            self.unsubscribe(session, name)
+
+    async def subscribe(self, session: Session, id: int | None, name: str, since: Position | None) -> None:
+        """Answers with the ack itself, so that nothing of the channel goes out before it. Raises Refused."""
+        rules = self.rules_for(name)
+        while True:
+            revocations = self._revocations
+            await rules.authorize(session.identity, name, Action.SUBSCRIBE)
+            channel = await self._open(name, rules)
+            entries = await self._missed(channel, since) if since is not None else None
+            if session.ended is not None:
+                return
+            if revocations == self._revocations and self._channels.get(name) is channel:
+                break
+        # nothing is awaited from here on
+        if since is not None:
+            self._figures["not_recovered" if entries is None else "recovered"] += 1
+        recovered = entries is not None
+        if entries is None:
+            entries = channel.tail.last(self._options.first_messages)
+        channel.add(session)
+        session.send(
+            SubscribeAck(
+                id=id,
+                channel=name,
+                epoch=channel.epoch,
+                offset=channel.offset,
+                recovered=recovered,
+                messages=channel.items(session.codec, entries),
+                viewers=channel.viewers(),
+                state=channel.state,
+            )
+        )
+
+    def unsubscribe(self, session: Session, name: str) -> bool:
+        channel = self._channels.get(name)
+        if channel is None or not channel.remove(session):
+            return False
+        if not channel.holders():
+            channel.idle_since = self._clock()
+        return True
+
+    async def reauthorize(self, session: Session) -> None:
+        """After the session's identity changed: channels it may no longer hold are closed."""
+        for name in list(session.channels):
+            channel = self._channels.get(name)
+            if channel is not None:
+                await self._ask_again(channel, [session])
+
+    def rules_for(self, name: str) -> ChannelRules:
+        """Raises Refused."""
+        rules = self._rules.get(name.partition(":")[0])
+        if rules is None:
+            raise Refused(ErrorCode.UNKNOWN_CHANNEL, ErrorCode.UNKNOWN_CHANNEL.sentence)
+        return rules
+
+    # what the product says; none of these wait
+
+    def deliver(self, name: str, epoch: str, offset: int, data: bytes, erased: tuple[int, bytes] | None = None) -> None:
+        """A message that is on disk, as JSON. `erased`: an earlier place and the JSON that stands there from now on."""
+        at, erased_data = erased or (0, b"")
+        delivery = Delivery(
+            node=self.node,
+            channel=name,
+            epoch=epoch,
+            offset=offset,
+            data=data,
+            erased=at,
+            erased_data=erased_data,
+        )
+        self._broker.publish(name, envelopes.encode(delivery))
+        self._take_delivery(delivery)
+
+    def state(self, name: str, data: Any) -> None:
+        """An ephemeral fact about the channel's subject, JSON-like; the latest one is given to new subscribers."""
+        change = StateChange(node=self.node, channel=name, data=msgspec.json.encode(data))
+        self._broker.publish(name, envelopes.encode(change))
+        self._take_state(change)
+
+    def set_viewers(self, name: str, viewers: int | None) -> None:
+        """The product's own count of viewers, told to subscribers within 2 s. None: count who holds the channel."""
+        if viewers is None:
+            self._counts.pop(name, None)
+        elif self._counts.get(name) != viewers:
+            self._counts[name] = viewers
+            self._tell_count(name, viewers)
+        channel = self._channels.get(name)
+        if channel is not None:
+            channel.counted = viewers
+
+    def revoke(self, name: str, code: str, message: str, *, user: str = "") -> None:
+        """Close the channel's subscriptions on all nodes: everybody's, or one user's (id). `code` and `message`
+        are told to them.
+        """
+        self._announce(Revocation(node=self.node, channel=name, code=code, message=message, user=user))
+
+    def recheck(self, name: str) -> None:
+        """Rights in this channel may have changed: ask the rules again for every subscriber, on all nodes."""
+        self._announce(
+            Revocation(
+                node=self.node,
+                channel=name,
+                code=ErrorCode.FORBIDDEN,
+                message=ErrorCode.FORBIDDEN.sentence,
+                ask=True,
+            )
+        )
+
+    def forget(self, name: str) -> None:
+        """The channel's subject is over: keep nothing for it that subscribers do not hold."""
+        self._counts.pop(name, None)
+
+    # what the product asks
+
+    def holders(self, name: str) -> int:
+        """Connections on this node that hold the channel."""
+        channel = self._channels.get(name)
+        return channel.holders() if channel else 0
+
+    def viewers(self, name: str) -> frozenset[str]:
+        """Keys of the viewers who held the channel lately, over all nodes as far as presence was read (every 2 s)."""
+        channel = self._channels.get(name)
+        if channel is None:
+            return frozenset()
+        return channel.present | channel.viewer_keys() | channel.newcomers
+
+    # messages from anywhere
+
+    def _receive(self, topic: str, payload: bytes) -> None:
+        try:
+            envelope = envelopes.decode(payload)
+        except msgspec.MsgspecError:
+            log.warning("another node speaks a language we do not know, on %s", topic)
+            return
+        if envelope.node == self.node:
+            return
+        match envelope:
+            case Delivery():
+                self._take_delivery(envelope)
+            case StateChange():
+                self._take_state(envelope)
+            case ViewerCount():
+                channel = self._channels.get(envelope.channel)
+                if channel is not None:
+                    channel.counted = envelope.viewers
+            case Revocation():
+                self._take_revocation(envelope)
+
+    def _take_delivery(self, delivery: Delivery) -> None:
+        channel = self._channels.get(delivery.channel)
+        if channel is None:
+            return
+        if not channel.ready:
+            channel.behind = True
+            return
+        erases = Entry(delivery.erased, Payload(delivery.erased_data)) if delivery.erased else None
+        entry = Entry(delivery.offset, Payload(delivery.data), erases)
+        self._figures["delivered"] += 1
+        if delivery.epoch != channel.epoch:
+            self._catch_up(channel)
+        elif not channel.take(entry):
+            self._catch_up(channel, self._options.hole_patience)
+
+    def _take_state(self, change: StateChange) -> None:
+        channel = self._channels.get(change.channel)
+        if channel is not None:
+            channel.state = msgspec.json.decode(change.data)
+            channel.broadcast(State(channel=change.channel, data=channel.state))
+
+    def _announce(self, revocation: Revocation) -> None:
+        self._broker.publish(revocation.channel, envelopes.encode(revocation))
+        self._take_revocation(revocation)
+
+    def _take_revocation(self, revocation: Revocation) -> None:
+        self._revocations += 1
+        channel = self._channels.get(revocation.channel)
+        if channel is None:
+            return
+        sessions = channel.sessions()
+        if revocation.user:
+            sessions = [s for s in sessions if s.identity is not None and str(s.identity.user_id) == revocation.user]
+        if revocation.ask:
+            self._own(self._ask_again(channel, sessions))
+            return
+        for session in sessions:
+            self._close_subscription(channel, session, revocation.code, revocation.message)
+
+    async def _ask_again(self, channel: Channel, sessions: list[Session]) -> None:
+        asked: dict[str, Refused | None] = {}
+        for session in sessions:
+            who: Identity | None = session.identity
+            key = str(who.user_id) if who is not None else ""
+            if key not in asked:
+                try:
+                    await channel.rules.authorize(who, channel.name, Action.SUBSCRIBE)
+                    asked[key] = None
+                except Refused as refused:
+                    asked[key] = refused
+                except Exception:
+                    log.exception("could not ask who may hold %s", channel.name)
+                    asked[key] = Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
+            refused_ = asked[key]
+            if refused_ is not None:
+                self._close_subscription(channel, session, refused_.code, refused_.message)
+
+    def _close_subscription(self, channel: Channel, session: Session, code: str, message: str) -> None:
+        if self.unsubscribe(session, channel.name):
+            session.send(Closed(channel=channel.name, code=code, message=message))
+
+    # opening, recovering
+
+    async def _open(self, name: str, rules: ChannelRules) -> Channel:
+        if self._closed:
+            raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = Channel(name, rules)
+            channel.idle_since = self._clock()
+            channel.opening = self._own(self._load(channel))
+        if not channel.ready:
+            assert channel.opening is not None
+            await asyncio.wait([channel.opening])
+            if not channel.ready:
+                raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
+        return channel
+
+    async def _load(self, channel: Channel) -> None:
+        options = self._options
+        try:
+            await self._broker.subscribe(channel.name)
+            state = await channel.rules.state(channel.name)
+            if channel.state is None:
+                channel.state = state
+            history = await channel.rules.history(channel.name, None, options.tail_entries)
+            channel.counted = self._counts.get(channel.name, channel.counted)
+            channel.load(history, options.tail_entries, options.tail_bytes)
+            if channel.behind:
+                self._catch_up(channel)
+        except Exception as error:
+            log.warning("cannot open %s: %r", channel.name, error)
+        finally:
+            if not channel.ready:
+                self._channels.pop(channel.name, None)
+                if not self._closed:
+                    await self._let_go(channel.name)
+
+    async def _missed(self, channel: Channel, since: Position) -> list[Entry] | None:
+        """What came after `since`, at least up to where the tail reaches; None when that cannot be said."""
+        if since.epoch != channel.epoch:
+            return None
+        if since.offset > channel.offset:  # the client has heard more than this node: another node was faster
+            await asyncio.wait([self._catch_up(channel)])
+        if channel.tail.covers(since.offset):
+            return channel.tail.after(since.offset)
+        if since.offset > channel.offset or channel.offset - since.offset > self._options.recover_limit:
+            return None
+        reading = channel.reading.get(since.offset)
+        if reading is None:
+            reading = self._own(self._read(channel, since.offset))
+            channel.reading[since.offset] = reading
+        await asyncio.wait([reading])
+        if reading.cancelled() or reading.exception() is not None:
+            raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
+        history = reading.result()
+        if history.head.epoch != channel.epoch:
+            return None
+        return joined(history.entries, channel.tail)
+
+    async def _read(self, channel: Channel, after: int) -> Slice:
+        try:
+            return await channel.rules.history(channel.name, after, self._options.recover_limit)
+        finally:
+            channel.reading.pop(after, None)
+
+    def _catch_up(self, channel: Channel, patience: float = 0.0) -> asyncio.Task[None]:
+        if channel.catching_up is None or channel.catching_up.done():
+            channel.catching_up = self._own(self._fill(channel, patience))
+        return channel.catching_up
+
+    async def _fill(self, channel: Channel, patience: float) -> None:
+        """Read what was not told until nothing is missing."""
+        if patience:
+            await asyncio.sleep(patience)
+            if channel.drain():
+                return
+        self._figures["holes"] += 1
+        wait = 0.1
+        while self._channels.get(channel.name) is channel:
+            before = channel.offset
+            try:
+                history = await channel.rules.history(channel.name, before, self._options.recover_limit)
+            except Exception as error:
+                log.warning("cannot read what %s missed: %r", channel.name, error)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5.0)
+                continue
+            if history.head.epoch != channel.epoch:
+                self._begin_anew(channel)
+                return
+            for entry in history.entries:
+                channel.take(entry)
+            complete = channel.drain()
+            if channel.offset >= history.head.offset and (complete or channel.offset == before):
+                channel.waiting.clear()
+                return
+            if channel.offset == before:  # the store has not got it yet
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5.0)
+
+    def _begin_anew(self, channel: Channel) -> None:
+        for session in channel.sessions():
+            self._close_subscription(
+                channel, session, ErrorCode.HISTORY_DISCARDED, ErrorCode.HISTORY_DISCARDED.sentence
+            )
+        self._channels.pop(channel.name, None)
+        self._own(self._let_go(channel.name))
+
+    # the tasks
+
+    def _broker_status(self, connected: bool) -> None:
+        if self._degraded is connected and not self._closed:
+            self._degraded = not connected
+            self._look_now.set()
+            if not connected:
+                self._tell_everybody(NoticeCode.DEGRADED)
+
+    async def _look_for_missed(self) -> None:
+        """A message may be on disk that nobody told us about: its node died, or the broker was gone. Compare with
+        the store.
+        """
+        told = self._degraded
+        while True:
+            seconds = self._options.check_seconds_degraded if self._degraded else self._options.check_seconds
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._look_now.wait()
+            self._look_now.clear()
+            degraded = self._degraded
+            try:
+                await self._compare_heads()
+            except Exception as error:
+                log.warning("cannot compare channels with the store: %r", error)
+                continue
+            if told and not degraded:
+                self._tell_everybody(NoticeCode.RESTORED)
+            told = degraded
+
+    async def _compare_heads(self) -> None:
+        by_rules: dict[ChannelRules, list[str]] = {}
+        for channel in self._channels.values():
+            if channel.ready:
+                by_rules.setdefault(channel.rules, []).append(channel.name)
+        fills: list[asyncio.Task[None]] = []
+        for rules, names in by_rules.items():
+            for name, head in (await rules.heads(names)).items():
+                found = self._channels.get(name)
+                if found is None or not found.ready:
+                    continue
+                if head.epoch != found.epoch or head.offset > found.offset:
+                    fills.append(self._catch_up(found))
+        if fills:
+            await asyncio.wait(fills, timeout=self._options.check_seconds)
+
+    async def _count_viewers(self) -> None:
+        round_ = 0
+        while True:
+            await asyncio.sleep(self._options.presence_seconds)
+            round_ += 1
+            held: dict[str, set[str]] = {}
+            for channel in self._channels.values():
+                held[channel.name] = channel.viewer_keys() | channel.newcomers
+                channel.newcomers = set()
+            try:
+                present = await self._presence.refresh(held)
+            except Exception as error:
+                log.warning("viewers of other nodes cannot be counted: %s", error)
+                present = {name: frozenset(keys) for name, keys in held.items()}
+            for name, keys in present.items():
+                found = self._channels.get(name)
+                if found is not None:
+                    found.present = keys
+                    self._show_viewers(found)
+            self._drop_idle()
+            if round_ % 5 == 0:  # for nodes that opened the channel after the last change
+                for name, count in self._counts.items():
+                    self._tell_count(name, count)
+
+    def _show_viewers(self, channel: Channel) -> None:
+        viewers = channel.viewers()
+        if channel.ready and viewers != channel.shown:
+            channel.shown = viewers
+            channel.broadcast(PresenceMessage(channel=channel.name, viewers=viewers))
+
+    def _drop_idle(self) -> None:
+        limit = self._clock() - self._options.idle_seconds
+        for channel in [c for c in self._channels.values() if c.ready and not c.holders() and c.idle_since <= limit]:
+            del self._channels[channel.name]
+            self._own(self._let_go(channel.name))
+
+    def _tell_count(self, name: str, viewers: int) -> None:
+        self._broker.publish(name, envelopes.encode(ViewerCount(node=self.node, channel=name, viewers=viewers)))
+
+    def _tell_everybody(self, code: NoticeCode) -> None:
+        for session in list(self._sessions):
+            session.send(Notice(code=code, message=code.sentence))
+
+    async def _let_go(self, name: str) -> None:
+        if name not in self._channels:  # else somebody came back meanwhile
+            await self._broker.unsubscribe(name)
+
+    def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the hub failed", exc_info=error)

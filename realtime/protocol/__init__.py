@@ -1,0 +1,1 @@
+"""What goes over the wire: messages, codes, codecs and frames. Nothing here reads or writes a socket."""

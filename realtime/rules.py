@@ -1,0 +1,94 @@
+"""What realtime asks of the product: who somebody is, what they may do in a channel, and what was said there before.
+
+A feature answers for all channels with one prefix (`live:…`). It numbers its own messages: it takes the offset in the
+transaction
+that stores the message, and hands the message to the hub after the commit.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from realtime.protocol.codec import Payload
+from realtime.protocol.messages import Position
+
+
+class Identity(Protocol):
+    """A signed-in user."""
+
+    @property
+    def user_id(self) -> UUID: ...
+    @property
+    def username(self) -> str: ...
+
+
+class Authenticator(Protocol):
+    async def authenticate(self, token: str) -> Identity:
+        """Who the token speaks for. Raises an exception when the token is not, or no longer, valid."""
+        ...
+
+
+class Refused(Exception):
+    """A feature says no: a code for programs, a sentence for people, and when to try again (s)."""
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Action(enum.Enum):
+    SUBSCRIBE = "subscribe"
+    PUBLISH = "publish"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message of a channel, at its place. `erases`: an earlier place and what stands there from now on, as for
+    a deletion.
+    """
+
+    offset: int
+    payload: Payload
+    erases: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A piece of a channel's history: dense, ascending. `head` is the channel's last place when it was read."""
+
+    head: Position
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    position: Position
+    data: Any
+
+
+class ChannelRules(Protocol):
+    async def authorize(self, who: Identity | None, channel: str, action: Action) -> None:
+        """Returns when `who` (None: a guest) may. Raises Refused."""
+        ...
+
+    async def publish(self, who: Identity | None, channel: str, data: Mapping[str, Any]) -> Published:
+        """Returns once it is on disk. Raises Refused."""
+        ...
+
+    async def history(self, channel: str, since: int | None, limit: int) -> Slice:
+        """The first `limit` entries after `since`; the last `limit` when it is None."""
+        ...
+
+    async def heads(self, channels: Collection[str]) -> Mapping[str, Position]:
+        """The last place of each channel, in one question for all."""
+        ...
+
+    async def state(self, channel: str) -> Any:
+        """The latest ephemeral fact about the channel's subject, JSON-like; None when there is none."""
+        ...

@@ -1,0 +1,105 @@
+"""One socket as the hub sees it: a writer that never waits.
+
+Frames go straight to the transport, which keeps what the peer has not taken yet. When that grows past the limit the
+session ends with
+SLOW_CONSUMER; nobody else notices. A session lives as long as its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from realtime.limits import Bucket
+from realtime.protocol import frames
+from realtime.protocol.codec import Codec
+from realtime.protocol.codes import CloseCode
+from realtime.protocol.messages import ServerMessage
+from realtime.rules import Identity
+
+
+class Session:
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_finish",
+        "_transport",
+        "address",
+        "bad_messages",
+        "channels",
+        "codec",
+        "ended",
+        "heard_at",
+        "identity",
+        "pinged",
+        "quota",
+        "token",
+        "too_fast",
+        "viewer",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        codec: Codec,
+        *,
+        viewer: str,
+        address: str,
+        buffer: int,
+        quota: Bucket,
+        now: float,
+        finish: Callable[[Session, CloseCode], None],
+    ) -> None:
+        self._transport = transport
+        self._buffer = buffer
+        self._finish = finish
+        self.codec = codec
+        self.viewer = viewer
+        self.address = address
+        self.identity: Identity | None = None
+        self.token = ""
+        self.channels: set[str] = set()
+        self.ended: CloseCode | None = None
+        self.heard_at = now
+        self.pinged = False
+        self.quota = quota
+        self.bad_messages = 0
+        self.too_fast = 0
+
+    def write(self, frame: bytes) -> None:
+        """Queue one whole frame. Returns at once."""
+        if self.ended is not None:
+            return
+        transport = self._transport
+        if transport.is_closing():
+            return
+        transport.write(frame)
+        if transport.get_write_buffer_size() > self._buffer:
+            self.end(CloseCode.SLOW_CONSUMER)
+
+    def send(self, message: ServerMessage) -> None:
+        self.write(self.codec.frame(message))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def end(self, code: CloseCode) -> None:
+        """Write the close frame, behind what waits already, and nothing after it. Returns at once."""
+        if self.ended is None:
+            self.ended = code
+            if not self._transport.is_closing():
+                self._transport.write(frames.close(code, code.sentence))
+            self._finish(self, code)
+
+    def leave(self, code: int | None) -> None:
+            self._transport.write(frames.close(code if code is not None and echoed else 1000))
+        if self.ended is None and not self._transport.is_closing():
+            echoed = code is not None and (1000 <= code < 5000) and code not in (1004, 1005, 1006, 1015)
+            self._transport.write(frames.close(code if echoed and code is not None else 1000))
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection and what waits to be written."""
+        self._transport.abort()

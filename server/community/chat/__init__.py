@@ -1,0 +1,1 @@
+"""Chat beside a live broadcast: written live, read again with the recording."""

@@ -1,0 +1,192 @@
+"""All SQL of the chat."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from server.community.chat.models import Author, Change, ChatMessage, Deleted, LogEntry, Said
+from storage.postgres.database import Connection, Database
+
+NO_ROOM = (1, 0)  # epoch and last offset of a room that nobody has written in
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    epoch: int
+    head: int
+    entries: list[LogEntry]
+    erased: dict[int, ChatMessage]  # by the place of a deletion: the message that it deleted, as it stands now
+
+
+class ChatStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # writing, inside one transaction
+
+    async def lock(self, connection: Connection, room_id: UUID) -> tuple[int, int]:
+        """Hold the room until the commit; made when there is none. Its epoch and last offset."""
+        row = await connection.fetchrow(
+            """insert into chat_rooms (id) values ($1)
+            on conflict (id) do update set id = excluded.id returning epoch, last_offset""",
+            room_id,
+        )
+        assert row is not None
+        return row["epoch"], row["last_offset"]
+
+    async def by_nonce(
+        self, connection: Connection, room_id: UUID, nonces: Collection[tuple[UUID, str]]
+    ) -> dict[tuple[UUID, str], ChatMessage]:
+        """Messages that are there already, by author and nonce."""
+        rows = await connection.fetch(
+            """select m.* from chat_messages m
+            join unnest($2::uuid[], $3::text[]) as asked (author_id, nonce) using (author_id, nonce)
+            where m.room_id = $1""",
+            room_id,
+            [author for author, _ in nonces],
+            [nonce for _, nonce in nonces],
+        )
+        return {(row["author_id"], row["nonce"]): _message(row) for row in rows}
+
+    async def add(
+        self, connection: Connection, room_id: UUID, messages: Sequence[ChatMessage], nonces: Sequence[str | None]
+    ) -> None:
+        """The messages, their places in the log, and the room's new last place."""
+        await connection.execute(
+            """with written as (
+                insert into chat_messages (id, room_id, log_offset, author_id, author_name, text, at, media_time, nonce)
+                select id, $1, log_offset, author_id, author_name, text, at, media_time, nonce
+                from unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
+                    $8::timestamptz[], $9::text[])
+                    as new (id, log_offset, author_id, author_name, text, at, media_time, nonce)
+            ), logged as (
+                insert into chat_log (room_id, log_offset, kind, message_id, at)
+                select $1, log_offset, 'message', id, at
+                from unnest($2::uuid[], $3::bigint[], $7::timestamptz[]) as new (id, log_offset, at)
+            )
+            update chat_rooms set last_offset = $10 where id = $1""",
+            room_id,
+            [message.id for message in messages],
+            [message.offset for message in messages],
+            [message.author.id for message in messages],
+            [message.author.username for message in messages],
+            [message.text for message in messages],
+            [message.at for message in messages],
+            [message.media_time for message in messages],
+            list(nonces),
+            messages[-1].offset,
+        )
+
+    async def message(self, connection: Connection, room_id: UUID, message_id: UUID) -> ChatMessage | None:
+        row = await connection.fetchrow(
+            "select * from chat_messages where id = $1 and room_id = $2", message_id, room_id
+        )
+        return _message(row) if row is not None else None
+
+    async def erase(
+        self, connection: Connection, room_id: UUID, message_id: UUID, by: UUID, at: datetime, offset: int
+    ) -> None:
+        """Take the text away for good and say so in the log."""
+        await connection.execute(
+            """with erased as (
+                update chat_messages set text = '', deleted_at = $4, deleted_by = $3 where id = $2
+            ), logged as (
+                insert into chat_log (room_id, log_offset, kind, message_id, at, by)
+                values ($1, $5, 'delete', $2, $4, $3)
+            )
+            update chat_rooms set last_offset = $5 where id = $1""",
+            room_id,
+            message_id,
+            by,
+            at,
+            offset,
+        )
+
+    # reading
+
+    async def history(self, room_id: UUID, since: int | None, limit: int) -> History:
+        """Changes after `since`, or the last ones, from one snapshot."""
+        order = "asc" if since is not None else "desc"
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                f"""select r.epoch, r.last_offset, l.kind, l.place, l.by, m.* from chat_rooms r
+                left join lateral (
+                    select kind, log_offset as place, message_id, by from chat_log
+                    where room_id = r.id and log_offset > $2 order by log_offset {order} limit $3
+                ) l on true
+                left join chat_messages m on m.id = l.message_id
+                where r.id = $1 order by l.place""",
+                room_id,
+                since or 0,
+                limit,
+            )
+        if not rows:
+            return History(*NO_ROOM, [], {})
+        entries: list[LogEntry] = []
+        erased: dict[int, ChatMessage] = {}
+        for row in rows:
+            if row["kind"] is None:
+                continue
+            change: Change
+            if row["kind"] == "message":
+                change = Said(_message(row))
+            else:
+                change = Deleted(id=row["id"], by=row["by"])
+                erased[row["place"]] = _message(row)
+            entries.append(LogEntry(row["place"], change))
+        return History(rows[0]["epoch"], rows[0]["last_offset"], entries, erased)
+
+    async def heads(self, room_ids: Collection[UUID]) -> dict[UUID, tuple[int, int]]:
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                "select id, epoch, last_offset from chat_rooms where id = any($1::uuid[])", list(room_ids)
+            )
+        found = {row["id"]: (row["epoch"], row["last_offset"]) for row in rows}
+        return {room_id: found.get(room_id, NO_ROOM) for room_id in room_ids}
+
+    async def replay(
+        self,
+        room_id: UUID,
+        start: datetime | None,
+        end: datetime | None,
+        after: tuple[datetime, int] | None,
+        limit: int,
+    ) -> list[ChatMessage]:
+        """Messages that were not deleted, in the order in which a replay shows them."""
+        where = "room_id = $1 and deleted_at is null"
+        values: list[Any] = [room_id, limit]
+        for condition, value in (("shown_at >= ${}", start), ("shown_at < ${}", end)):
+            if value is not None:
+                values.append(value)
+                where += " and " + condition.format(len(values))
+        if after is not None:
+            values.extend(after)
+            where += f" and (shown_at, log_offset) > (${len(values) - 1}, ${len(values)})"
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                f"select * from chat_messages where {where} order by shown_at, log_offset limit $2", *values
+            )
+        return [_message(row) for row in rows]
+
+    async def forget_room(self, room_id: UUID) -> None:
+        async with self._database.acquire() as connection:
+            await connection.execute("delete from chat_rooms where id = $1", room_id)
+
+
+def _message(row: asyncpg.Record) -> ChatMessage:
+    fields: dict[str, Any] = {"deleted": True} if row["deleted_at"] is not None else {}
+    return ChatMessage(
+        id=row["id"],
+        author=Author(row["author_id"], row["author_name"]),
+        text=row["text"],
+        at=row["at"],
+        media_time=row["media_time"],
+        offset=row["log_offset"],
+        **fields,
+    )
