@@ -25,12 +25,10 @@ TYPES = {
 
 VENDOR = {
     "vendor/hls.mjs": "hls.js/dist/hls.min.mjs",
-    "vendor/dash.js": "dashjs/dist/modern/umd/dash.all.min.js",
-    "vendor/shaka.js": "shaka-player/dist/shaka-player.compiled.js",
     "vendor/swagger-ui.js": "swagger-ui-dist/swagger-ui-bundle.js",
     "vendor/swagger-ui.css": "swagger-ui-dist/swagger-ui.css",
 }
-"""Name under /assets → file in node_modules. The DASH players are for `/assets/players.html`, which shows the MPD."""
+"""Name under /assets → file in node_modules."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,11 @@ NODE_MODULES = HERE.parent.parent / "node_modules"
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{style}; img-src 'self' data: blob:; "
-    "font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self' ws: wss:; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+    "font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self' ws: wss:; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
 CONTENT_SECURITY_POLICY = _POLICY.format(style="")
-# swagger-ui writes style attributes, and so do the controls of the DASH players
+# swagger-ui writes style attributes
 LOOSER_STYLE_POLICY = _POLICY.format(style=" 'unsafe-inline'")
 
 _HEADERS = {
@@ -85,8 +85,7 @@ async def _asset(request: web.Request) -> web.StreamResponse:
         if path in bundle.missing:
             text = f"{path} comes from an npm package that is not installed: run `npm ci --ignore-scripts`."
         return web.Response(status=404, text=text, headers={"Cache-Control": _ASK, **_HEADERS})
-    policy = LOOSER_STYLE_POLICY if path.endswith(".html") else None
-    return _answer(request, file, cache, policy)
+    return _answer(request, file, cache, None)
 
 
 async def _favicon(request: web.Request) -> web.StreamResponse:

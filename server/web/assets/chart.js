@@ -22,7 +22,7 @@ export class Chart {
     this.picture = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', class: 'chart' });
     this.picture.append(this.area, this.line, this.mark);
     this.value = h('strong', {}, '–');
-    this.when = h('small', {}, `last ${Math.round(span / 60)} min`);
+    this.when = h('small', {}, ' ');
     this.element = h('div', { class: 'measure' }, h('div', { class: 'measure-head' }, h('span', {}, name), this.value), this.picture, this.when);
     this.picture.addEventListener('pointermove', (event) => this.#point(event));
     this.picture.addEventListener('pointerleave', () => { this.pointed = null; this.#paint(); });
@@ -34,7 +34,10 @@ export class Chart {
     this.#paint();
   }
 
-  #x(at) { return WIDTH * (1 - (this.points.at(-1).at - at) / (this.span * 1000)); }
+  /** ms across: grows with what is known, so that the first minute is not a sliver. */
+  get #across() { return Math.min(this.span * 1000, Math.max(60_000, this.points.at(-1).at - this.points[0].at)); }
+  #x(at) { return WIDTH * (1 - (this.points.at(-1).at - at) / this.#across); }
+  get #spanText() { const minutes = Math.round(this.#across / 60_000); return minutes < 2 ? 'last minute' : `last ${minutes} min`; }
 
   #paint() {
     const last = this.points.at(-1);
@@ -52,7 +55,7 @@ export class Chart {
     this.area.setAttribute('d', `M${this.#x(this.points[0].at)} ${HEIGHT}${this.points.map((p) => `L${this.#x(p.at).toFixed(1)} ${y(p.value).toFixed(1)}`).join('')}L${WIDTH} ${HEIGHT}Z`);
     const shown = this.pointed ?? last;
     setText(this.value, this.write(shown.value));
-    setText(this.when, shown === last ? `last ${Math.round(this.span / 60)} min` : new Date(shown.at).toLocaleTimeString());
+    setText(this.when, shown === last ? this.#spanText : new Date(shown.at).toLocaleTimeString());
     this.element.dataset.wrong = String(this.wrong(last.value));
     const x = this.pointed ? this.#x(this.pointed.at) : -9;
     this.mark.setAttribute('x1', x);
@@ -63,7 +66,7 @@ export class Chart {
   #point(event) {
     if (!this.points.length) return;
     const box = this.picture.getBoundingClientRect();
-    const at = this.points.at(-1).at - this.span * 1000 * (1 - (event.clientX - box.left) / box.width);
+    const at = this.points.at(-1).at - this.#across * (1 - (event.clientX - box.left) / box.width);
     this.pointed = this.points.reduce((best, point) => (Math.abs(point.at - at) < Math.abs(best.at - at) ? point : best));
     this.#paint();
   }

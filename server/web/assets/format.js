@@ -8,12 +8,12 @@ export function clockTime(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-export function since(moment, now = Date.now()) {
-  const seconds = Math.max(0, (now - Date.parse(moment)) / 1000);
-  if (seconds < 60) return 'just now';
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds / 60) % 60} min`;
-  return `${Math.floor(seconds / 86400)} d`;
+export function liveFor(moment, now = Date.now()) {
+  const minutes = Math.floor((now - Date.parse(moment)) / 60_000);
+  if (minutes < 1) return 'started just now';
+  if (minutes < 60) return `live for ${minutes} min`;
+  if (minutes < 1440) return `live for ${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return `live for ${Math.floor(minutes / 1440)} d`;
 }
 
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });

@@ -2,7 +2,7 @@
 import './header.js';
 import { api } from './api.js';
 import { $, h, picture, setText } from './dom.js';
-import { hue, since, viewers } from './format.js';
+import { hue, liveFor, viewers } from './format.js';
 
 const EVERY = 5000;
 const PICTURE_AGE = 10_000;
@@ -76,7 +76,7 @@ function makeCard(item) {
     element,
     update(fresh) {
       setText(title, fresh.title || 'Untitled');
-      setText(owner, [fresh.owner?.username, fresh.started_at ? `live for ${since(fresh.started_at)}` : ''].filter(Boolean).join(' · '));
+      setText(owner, [fresh.owner?.username, fresh.started_at ? liveFor(fresh.started_at) : ''].filter(Boolean).join(' · '));
       setText(watching, viewers(fresh.viewers ?? 0));
       badge.className = `badge ${fresh.state}`;
       setText(badge, fresh.state === 'interrupted' ? 'Back soon' : 'Live');

@@ -47,7 +47,7 @@ export class Messages {
     const batch = document.createDocumentFragment();
     let fresh = 0;
     for (const message of messages) {
-      if (this.rows.has(message.id)) continue;
+      if (message.deleted || this.rows.has(message.id)) continue;
       const row = this.#row(message);
       this.rows.set(message.id, row);
       batch.append(row);

@@ -3,6 +3,12 @@ import { Controls } from './controls.js';
 import { h, setText } from './dom.js';
 import { Engine } from './engine.js';
 
+/** Media is served beside the pages: the same path on the host that this page came from, whatever name it has. */
+function here(url) {
+  const { pathname, search } = new URL(url, location.href);
+  return pathname + search;
+}
+
 export class Player {
   /** place: an empty element that keeps its 16:9 whatever happens in it. */
   constructor(place, { muted = false, simple = false, label = 'Video' } = {}) {
@@ -46,7 +52,7 @@ export class Player {
     this.#busy();
     this.place.dataset.open = '';
     this.controls.use(engine);
-    await engine.open(url, { live });
+    await engine.open(here(url), { live });
     await this.#start();
     return engine;
   }

@@ -2,7 +2,7 @@
 import { api } from './api.js';
 import { Chart } from './chart.js';
 import { confirm, copy, h, setText, toast } from './dom.js';
-import { bitrate, count, since, time } from './format.js';
+import { bitrate, count, liveFor, time } from './format.js';
 import { Player } from './player.js';
 
 const EVERY = 2000;
@@ -13,7 +13,7 @@ export class Live {
     this.changed = changed;
     this.id = undefined;
     this.timer = 0;
-    this.element = h('section', { class: 'panel stack', 'aria-label': 'On air' });
+    this.element = h('section', { class: 'panel stack studio-on', 'aria-label': 'On air' });
   }
 
   show(broadcast) {
@@ -79,7 +79,7 @@ export class Live {
     const audio = broadcast.tracks?.find((track) => track.kind === 'audio');
     setText(this.facts, [
       state !== 'created' && `${count(broadcast.viewers ?? 0)} watching`,
-      broadcast.started_at && `for ${since(broadcast.started_at)}`,
+      broadcast.started_at && liveFor(broadcast.started_at),
       video && `${video.codec?.toUpperCase() ?? ''} ${video.width} × ${video.height}`,
       audio && `${audio.codec?.toUpperCase() ?? ''} ${audio.sample_rate / 1000} kHz`,
     ].filter(Boolean).join(' · ') || 'Start your encoder with the address and key beside this.');

@@ -9,7 +9,7 @@ export class Past {
     this.list = h('ul', { class: 'past' });
     this.nothing = h('p', { class: 'muted' }, 'Nothing yet. Broadcasts are listed here when they have ended.');
     this.more = h('button', { class: 'button', type: 'button', hidden: true, onclick: () => this.#more() }, 'Show more');
-    this.element = h('section', { class: 'panel stack', 'aria-label': 'Past broadcasts' }, h('h2', {}, 'Past broadcasts'), this.nothing, this.list, h('div', {}, this.more));
+    this.element = h('section', { class: 'panel stack studio-past', 'aria-label': 'Past broadcasts' }, h('h2', {}, 'Past broadcasts'), this.nothing, this.list, h('div', {}, this.more));
   }
 
   show(page) {

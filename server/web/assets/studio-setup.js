@@ -11,13 +11,13 @@ export class Setup {
     this.key = null; // known only right after it was made
     this.#form();
     this.#encoder();
-    this.element = h('div', { class: 'stack' }, this.form, this.encoder);
+    this.element = h('div', { class: 'stack studio-setup' }, this.form, this.encoder);
     this.#readKey();
   }
 
   #form() {
     this.heading = h('h2', {});
-    this.title = field('title', 'Title', { maxlength: 200, placeholder: 'What is it about?', required: true });
+    this.title = field('title', 'Title', { maxlength: 140, placeholder: 'What is it about?', required: true });
     this.description = field('description', 'Description', { maxlength: 5000, rows: 3 }, '', 'textarea');
     this.visibility = h('fieldset', { class: 'choice' }, h('legend', {}, 'Who can find it'),
       ...[['public', 'Everybody', 'It is on the front page.'], ['unlisted', 'With the link', 'Only who has the address.']].map(([value, name, hint]) => h('label', { class: 'option' },

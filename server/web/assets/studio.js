@@ -37,13 +37,12 @@ function signedIn() {
   past = new Past();
   main.setAttribute('aria-busy', 'false');
   main.replaceChildren(h('div', { class: 'studio-grid' },
-    h('div', { class: 'studio-main' }, live.element, past.element),
-    h('div', { class: 'studio-side' }, setup.element)));
+    live.element, setup.element, past.element));
   refresh();
 }
 
-/** Look which broadcast is on, and hand it to the panels. `told`: a broadcast that an action has just returned. */
-async function refresh(told = null) {
+/** Look which broadcast is on, and hand it to the panels. */
+async function refresh() {
   clearTimeout(timer);
   if (!setup) return;
   try {
@@ -51,8 +50,8 @@ async function refresh(told = null) {
     if (!setup) return;
     const open = page.items.filter((item) => item.state !== 'ended');
     const chosen = open.find((item) => item.state === 'live') ?? open.find((item) => item.state === 'interrupted') ?? open[0] ?? null;
-    // what an action answered knows more (the key, shown once)
-    current = chosen && { ...chosen, ...(told?.id === chosen.id ? told : {}) };
+    if (chosen?.id !== current?.id) current = chosen && await api('GET', `/live/${chosen.id}`);
+    if (!setup) return;
     setup.show(current);
     live.show(current);
     past.show(page);
@@ -69,7 +68,7 @@ async function refresh(told = null) {
 function stop() {
   clearTimeout(timer);
   live?.close();
-  setup = live = past = null;
+  setup = live = past = current = null;
 }
 
 const enter = () => (user() ? signedIn() : signedOut());

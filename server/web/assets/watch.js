@@ -3,7 +3,7 @@ import './header.js';
 import { api } from './api.js';
 import { Chat } from './chat.js';
 import { $, setText } from './dom.js';
-import { count, day, since } from './format.js';
+import { day, liveFor, viewers as viewersInWords } from './format.js';
 import { Player } from './player.js';
 import { Replay } from './replay.js';
 import { onChange } from './session.js';
@@ -31,7 +31,7 @@ function paint() {
   $('state').hidden = false;
   $('state').className = `badge ${state}`;
   setText($('state'), state === 'ended' && !broadcast.recording ? 'Ended' : STATES[state]);
-  const times = state === 'ended' ? ended && day(ended) : started && `live for ${since(started)}`;
+  const times = state === 'ended' ? ended && day(ended) : started && liveFor(started);
   $('since').hidden = !times;
   setText($('since'), times || '');
   paintViewers(broadcast.viewers ?? 0);
@@ -40,7 +40,7 @@ function paint() {
 function paintViewers(number) {
   broadcast.viewers = number;
   $('viewers').hidden = broadcast.state === 'ended' || broadcast.state === 'created';
-  setText($('viewers'), `${count(number)} watching`);
+  setText($('viewers'), viewersInWords(number));
 }
 
 async function look() {
@@ -64,7 +64,7 @@ async function look() {
 function missing() {
   document.title = 'Not found – Social Flow';
   setText($('title'), 'There is no such broadcast');
-  setText($('owner'), 'It was deleted, or the address is not complete.');
+  setText($('owner'), '');
   player.stop();
   player.say('There is no such broadcast', 'It was deleted, or the address is not complete.', { text: 'See what is live', act: () => { location.href = '/'; } });
   $('chat').hidden = true;
