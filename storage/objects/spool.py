@@ -139,7 +139,7 @@ class Spool:
             await asyncio.sleep(0.01)
 
     async def read(self, key: str) -> bytes | None:
-        """An object's bytes; None when there is none. Raises StoreError when it is the store that must tell and cannot."""
+        """An object's bytes; None when there is none. Raises StoreError when only the store knows and is away."""
         prefix, _, name = key.rpartition("/")
         held = self._prefixes.get(prefix)
         if held is not None:
