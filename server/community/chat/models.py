@@ -62,13 +62,14 @@ class ChatLog(Struct, frozen=True, kw_only=True):
 
 
 class WriteBody(Struct, frozen=True, kw_only=True):
-    """`nonce`: any text of the client's; a second message of the same author with the same nonce is the first one
+    """`nonce`: up to 64 visible ASCII characters of the client's; a second message of the same author with the same
+    nonce is the first one
     again.
     """
 
     text: Annotated[str, Meta(max_length=MAX_BODY_TEXT)]
     media_time: Annotated[datetime, Meta(tz=True)] | None = None
-    nonce: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    nonce: Annotated[str, Meta(pattern=r"^[!-~]{1,64}$")] | None = None
 
 
 class DeleteBody(Struct, frozen=True, kw_only=True):
