@@ -1,0 +1,210 @@
+"""DASH manifests (ISO/IEC 23009-1) over the same files as HLS.
+
+A Period is a run of segments with the same tracks and configurations: a discontinuity, a gap or a new configuration
+begins the next one, because within a SegmentTemplate numbers and times have to follow each other. Period@start is the
+place on the timeline whose zero is availabilityStartTime, and presentationTimeOffset is the same moment in ticks, so
+the offset of audio and video is theirs.
+
+availabilityTimeOffset is not written: a segment is one file that exists once it is closed, and cannot be had in pieces.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from xml.sax.saxutils import quoteattr
+
+from media.package.journal import Init, PieceLine
+from media.package.packed import Packed, compose, pack
+
+BLOCK = 16
+
+
+class Sealed(NamedTuple):
+    first: int
+    size: int
+    text: dict[str, Packed]
+
+
+@dataclass(slots=True)
+class Run:
+    """One Period. start: s on the timeline; inits: letter -> configuration."""
+
+    number: int
+    session: int
+    start: float
+    inits: dict[str, Init]
+    first: int
+    next: int
+    end: float = 0.0
+    shown_at: float = 0.0  # start in a manifest without holes (recording)
+    sealed: deque[Sealed] = field(default_factory=deque)
+    open: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
+
+    def offset(self, init: Init) -> int:
+        return round(self.start * init.scale)
+
+
+class Timeline:
+    """All segments that a manifest lists, as text. Old ones are packed."""
+
+    def __init__(self) -> None:
+        self.runs: deque[Run] = deque()
+
+    def add(
+        self, msn: int, session: int, base: float, pieces: Mapping[str, PieceLine], inits: Mapping[str, Init]
+    ) -> None:
+        """A closed segment. Pieces that are gaps are not in the manifest."""
+        media = {letter: piece for letter, piece in pieces.items() if not piece.gap}
+        if not media:
+            return
+        run = self.runs[-1] if self.runs else None
+        ours = {letter: inits[piece.init] for letter, piece in media.items()}
+        if run is None or run.session != session or run.inits != ours or run.next != msn:
+            start = min(piece.start / piece.scale for piece in media.values())
+            if run is None or run.session != session:
+                start = min(start, base) if start - base < 0.1 else start
+            run = Run(msn, session, start, ours, msn, msn)
+            self.runs.append(run)
+        run.next = msn + 1
+        run.end = max((piece.start + piece.duration) / piece.scale for piece in media.values())
+        run.open.append((msn, {x: f'<S t="{p.start}" d="{p.duration}"/>' for x, p in media.items()}))
+        if len(run.open) >= 2 * BLOCK:
+            self._seal(run)
+
+    def drop_before(self, msn: int) -> None:
+        """The window begins here (or up to a block earlier)."""
+        while self.runs and self.runs[0].next <= msn:
+            self.runs.popleft()
+        if not self.runs:
+            return
+        run = self.runs[0]
+        while run.sealed and run.sealed[0].first + run.sealed[0].size <= msn:
+            run.first += run.sealed.popleft().size
+        while not run.sealed and len(run.open) > 1 and run.open[0][0] < msn:
+            run.open.popleft()
+            run.first = run.open[0][0]
+
+    @staticmethod
+    def _seal(run: Run) -> None:
+        oldest = [run.open.popleft() for _ in range(BLOCK)]
+        text = {letter: pack("".join([lines[letter] for _, lines in oldest])) for letter in run.inits}
+        run.sealed.append(Sealed(oldest[0][0], BLOCK, text))
+
+    def periods(self, bandwidths: Mapping[str, int], *, durations: bool, last_open: bool) -> Iterator[Packed | str]:
+        for run in self.runs:
+            start = run.shown_at if durations else run.start
+            length = ""
+            if durations or (run is self.runs[-1] and not last_open):
+                length = f' duration="{seconds(run.end - run.start)}"'
+            yield f'<Period id="p{run.number}" start="{seconds(start)}"{length}>'
+            for letter in sorted(run.inits, reverse=True):
+                yield adaptation_head(run, letter, bandwidths.get(letter, 0))
+                for block in run.sealed:
+                    yield block.text[letter]
+                yield "".join([lines[letter] for _, lines in run.open])
+                yield "</SegmentTimeline></SegmentTemplate></Representation></AdaptationSet>"
+            yield "</Period>"
+
+
+def adaptation_head(run: Run, letter: str, bandwidth: int) -> str:
+    init = run.inits[letter]
+    kind = "video" if letter == "v" else "audio"
+    about = [f' codecs={quoteattr(init.codec)} bandwidth="{max(bandwidth, 1)}"']
+    channels = ""
+    if letter == "v":
+        if init.width and init.height:
+            about.append(f' width="{init.width}" height="{init.height}"')
+        if init.frame_rate:
+            about.append(f' frameRate="{_rate(init.frame_rate)}"')
+    else:
+        about.append(f' audioSamplingRate="{init.sample_rate or init.scale}"')
+        channels = (
+            '<AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011"'
+            f' value="{init.channels or 2}"/>'
+        )
+    return (
+        f'<AdaptationSet id="{1 if letter == "v" else 2}" contentType="{kind}" mimeType="{kind}/mp4"'
+        ' segmentAlignment="true">'
+        '<Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>'
+        f'<Representation id="{letter}"{"".join(about)}>{channels}'
+        f'<SegmentTemplate timescale="{init.scale}" presentationTimeOffset="{run.offset(init)}"'
+        f' initialization="{init.name}" media="{letter}-$Number$.m4s" startNumber="{run.first}"><SegmentTimeline>'
+    )
+
+
+def live_manifest(
+    timeline: Timeline,
+    *,
+    origin: str,
+    now: str,
+    dvr: float,
+    target: int,
+    segment: float,
+    bandwidths: Mapping[str, int],
+    ended: bool,
+) -> tuple[bytes, bytes]:
+    """origin and now: RFC 3339. ended: nothing will follow; the manifest then says where it stops (5.3.1.2)."""
+    end = max((run.end for run in timeline.runs), default=0.0)
+    more = f' mediaPresentationDuration="{seconds(end)}"' if ended else f' minimumUpdatePeriod="{seconds(segment)}"'
+    head = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="dynamic" profiles="urn:mpeg:dash:profile:isoff-live:2011"'
+        f' availabilityStartTime="{origin}" publishTime="{now}"{more} timeShiftBufferDepth="{seconds(dvr)}"'
+        f' suggestedPresentationDelay="{seconds(3 * segment)}" minBufferTime="{seconds(segment)}"'
+        f' maxSegmentDuration="{seconds(target + 0.5)}">'
+    )
+    clocks = (
+        '<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="time"/>'
+        f'<UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="{now}"/>'
+        "</MPD>\n"
+    )
+    periods = timeline.periods(bandwidths, durations=False, last_open=not ended)
+    return compose(merged([head, *periods, clocks]))
+
+
+def static_manifest(timeline: Timeline, *, target: int, bandwidths: Mapping[str, int]) -> tuple[bytes, bytes]:
+    """For a recording: the holes between sessions are closed up."""
+    at = 0.0
+    for run in timeline.runs:
+        run.shown_at = at
+        at += run.end - run.start
+    head = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" profiles="urn:mpeg:dash:profile:isoff-live:2011"'
+        f' mediaPresentationDuration="{seconds(at)}" minBufferTime="PT2S" maxSegmentDuration="{seconds(target + 0.5)}">'
+    )
+    periods = timeline.periods(bandwidths, durations=True, last_open=False)
+    return compose(merged([head, *periods, "</MPD>\n"]))
+
+
+def merged(chunks: Sequence[Packed | str]) -> list[Packed | str]:
+    """The same with neighbouring texts put together."""
+    out: list[Packed | str] = []
+    texts: list[str] = []
+    for chunk in chunks:
+        if isinstance(chunk, str):
+            texts.append(chunk)
+            continue
+        if texts:
+            out.append("".join(texts))
+            texts = []
+        out.append(chunk)
+    if texts:
+        out.append("".join(texts))
+    return out
+
+
+def seconds(value: float) -> str:
+    """xs:duration."""
+    return f"PT{value:.6f}".rstrip("0").rstrip(".") + "S"
+
+
+def _rate(rate: float) -> str:
+    if abs(rate - round(rate)) < 0.001:
+        return str(round(rate))
+    if abs(rate * 1.001 - round(rate * 1.001)) < 0.001 * rate / 24:
+        return f"{round(rate * 1.001) * 1000}/1001"
+    return f"{round(rate * 1000)}/1000"

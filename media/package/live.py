@@ -1,0 +1,488 @@
+"""LivePackage: one broadcast's live media as files and playlists, and its recording.
+
+A LivePackage is a Reader of a broadcast; it lives from the first publisher to the end, over all sessions of publishers.
+It owns the timeline, the numbering, the window and the journal. Segmenters (one a session) tell it what is finished;
+Answers are made when somebody asks and kept until they are no longer true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from media.package import dash, hls, journal
+from media.package.answer import Answer
+from media.package.cmaf import init_segment
+from media.package.desk import Desk
+from media.package.hls import Rendition
+from media.package.journal import Closed, Head, Init, Lost, PieceLine, SegmentLine
+from media.package.recording import Recording, recording_from_journal
+from media.package.segmenter import Cuts, Segmenter
+from media.package.shelf import Shelf
+from media.package.waiting import Waiting
+from media.package.window import Part, Piece, Segment
+from media.samples import Kind, Sample, Track
+
+STEP = 0.04
+"""Timelines begin at multiples of this, s: a whole number of ticks in every timescale."""
+
+INITS_KEPT = 64
+"""Configurations remembered for use again; a publisher that changes more often gets new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageOptions:
+    """Seconds, but for live_edge_segments (closed segments whose bytes stay in memory) and record (keep what leaves the
+    window). target_duration is EXT-X-TARGETDURATION."""
+
+    segment_seconds: float = 2.0
+    target_duration: int = 4
+    part_seconds: float = 0.2
+    dvr_seconds: int = 1800
+    live_edge_segments: int = 3
+    record: bool = True
+
+
+class LivePackage:
+    def __init__(self, options: PackageOptions, shelf: Shelf, clock: Callable[[], float] = time.time) -> None:
+        """clock: seconds since the epoch."""
+        self.options = options
+        self.shelf = shelf
+        self.clock = clock
+        self.origin = 0.0
+        self.ended = False
+        self.closed = False
+        self.renditions: dict[str, Rendition] = {}
+        self.segments: dict[int, Segment] = {}
+        self.timeline = dash.Timeline()
+        self.current: dict[str, Init] = {}
+        self.part_target = 0.0
+        self.next = 0
+        self.waiting = Waiting(3 * options.target_duration)
+        self.rates = Rates(options.target_duration)
+        self._track_rates: dict[str, Rates] = {}
+        self._desk = Desk(self)
+        self._inits: dict[str, Init] = {}
+        self._tracks: list[tuple[str, Track]] = []
+        self._segmenter: Segmenter | None = None
+        self._session = -1
+        self._session_first = 0
+        self._base = 0.0
+        self._end = 0.0
+        self._sequence = 1
+        self._edge: deque[Segment] = deque()
+        self._kept: deque[tuple[float, list[str]]] = deque()
+        self._lost = 0
+        self._counts = {"forced_cuts": 0, "discarded": 0, "dropped": 0, "bytes": 0, "segments": 0}
+        self._numbers: dict[str, int] = {}
+
+    # the hot path of every viewer
+
+    def answer(self, name: str, query: Mapping[str, str]) -> Answer | Awaitable[Answer]:
+        """What `/live/{id}/{grant}/NAME` answers: at once when it is here, awaitable when it must wait or be read."""
+        if not query:
+            ready = self._desk.ready.get(name)
+            if ready is not None:
+                return ready
+        return self._desk.find(name, query)
+
+    # Reader
+
+    def on_tracks(self, tracks: tuple[Track, ...]) -> None:
+        if self.ended:
+            return
+        self._close_session()
+        self._tracks = [("v" if t.kind is Kind.VIDEO else "a", t) for t in tracks]
+        self._session += 1
+        self._session_first = self.next
+        self.current = {}
+        if not self.origin:
+            self._start()
+        for letter, track in self._tracks:
+            self.current[letter] = self._init(letter, track)
+            if letter not in self.renditions:
+                self._rendition(letter)
+        self._desk.stale_index()
+
+    def on_samples(self, batch: Sequence[Sample]) -> None:
+        if self.ended or not self._tracks:
+            return
+        while batch:
+            if self._segmenter is None:
+                self._open_session(batch)
+            assert self._segmenter is not None
+            used = self._segmenter.push(batch)
+            if used == len(batch):
+                return
+            # a hole too long to list as gaps: the same tracks on a new timeline
+            batch = batch[used:]
+            self._close_session()
+            self._session += 1
+            self._session_first = self.next
+
+    def on_interrupted(self) -> None:
+        self._close_session()
+        self._tracks = []
+
+    def on_end(self) -> None:
+        if self.ended:
+            return
+        self._close_session()
+        self._tracks = []
+        self.ended = True
+        for rendition in self.renditions.values():
+            rendition.ended = True
+        self._desk.stale()
+        self.waiting.release(found=True)
+
+    async def close(self) -> None:
+        """Close what is open and see it safe in the spool. A broadcast that did not end can be resumed elsewhere."""
+        if not self.closed:
+            self.closed = True
+            self._close_session()
+            self._tracks = []
+            if self.origin:
+                self.shelf.add({}, journal.encode(Closed(self.next)))
+            self.waiting.release(found=self.ended)
+        await self.shelf.flush()
+
+    async def finish(self) -> Recording:
+        """After on_end: put the recording's playlists on the shelf, made from the journal."""
+        await self.close()
+        if not self.options.record:
+            return Recording(0.0, 0, 0, ())
+        lines = await self.shelf.journal()
+        recording, files = await asyncio.to_thread(recording_from_journal, lines)
+        if files:
+            self.shelf.add({name: [body] for name, body in files.items()}, journal.encode(Closed(self.next)))
+            await self.shelf.flush()
+        return recording
+
+    def describe(self) -> dict[str, object]:
+        """forced_cuts: segments cut without a key frame because the group of pictures is too long."""
+        return {
+            "next_msn": self.next,
+            "sessions": self._session + 1,
+            "part_target": self.part_target,
+            "peak_bandwidth": self.rates.peak,
+            "average_bandwidth": self.rates.average,
+            "window_seconds": {x: round(r.seconds, 3) for x, r in self.renditions.items()},
+            "memory_bytes": sum(p.size for s in self._edge for p in s.pieces.values()),
+            "waiting": self.waiting.count,
+            "lost_files": self.shelf.lost,
+            "ended": self.ended,
+            **self._totals(),
+        }
+
+    # after a restart
+
+    def resume(self, lines: bytes) -> None:
+        """Continue the broadcast of this journal: numbering, window, timeline. Media comes from the shelf.
+
+        A segment that was open when the process died is listed as a gap, so that its name is never used again."""
+        head: Head | None = None
+        segments: list[SegmentLine] = []
+        lost: set[int] = set()
+        clean = True
+        for line in journal.read(lines):
+            clean = isinstance(line, Closed)
+            if isinstance(line, Head):
+                head = head or line
+            elif isinstance(line, Init):
+                self._inits[line.name] = line
+                self._numbers[line.letter] = max(self._numbers.get(line.letter, 0), line.number + 1)
+            elif isinstance(line, SegmentLine):
+                segments.append(line)
+            elif isinstance(line, Lost):
+                lost.add(line.msn)
+        if head is None:
+            return
+        self.origin = head.origin
+        if not clean:
+            for letter in self._numbers:
+                self._numbers[letter] += 1  # the last init may not have reached the journal
+        self._replay(segments, lost)
+        if not clean:
+            self._list_lost(segments)
+
+    def _replay(self, segments: list[SegmentLine], lost: set[int]) -> None:
+        keep = self.options.dvr_seconds + 8 * self.options.target_duration
+        first, seconds = len(segments), 0.0
+        while first and seconds < keep:
+            first -= 1
+            seconds += max(p.duration / p.scale for p in segments[first].pieces.values())
+        discontinuities = sum(s.discontinuity for s in segments[:first])
+        for line in segments[first:]:
+            self._session = max(self._session, line.session)
+            self.part_target = line.part_target
+            segment = Segment(line.msn, line.session, line.base, line.discontinuity)
+            for letter, given in line.pieces.items():
+                if letter not in self.renditions:
+                    self._rendition(letter, line.msn, discontinuities)
+                piece = Piece(letter, line.msn, given.init, given.scale, self.origin + given.start / given.scale)
+                piece.start, piece.duration, piece.size = given.start, given.duration, given.size
+                piece.gap = given.gap or line.msn in lost
+                piece.closed, piece.discontinuity = True, line.discontinuity
+                segment.pieces[letter] = piece
+                self.renditions[letter].begin(piece)
+                self.renditions[letter].close(piece)
+                self._end = max(self._end, (given.start + given.duration) / given.scale)
+                if given.init in self._inits and not given.gap:
+                    self.current[letter] = self._inits[given.init]
+            discontinuities += line.discontinuity
+            self.next = line.msn + 1
+            self.timeline.add(line.msn, line.session, line.base, line.pieces, self._inits)
+            self._remember(segment)
+        for rendition in self.renditions.values():
+            rendition.fix(self.part_target)
+            self.timeline.drop_before(rendition.first)
+
+    def _list_lost(self, segments: list[SegmentLine]) -> None:
+        """The segment that was open: a gap on a timeline of its own."""
+        if not segments:
+            self.next = 1
+            return
+        self._session += 1
+        msn, seconds = self.next, self.options.segment_seconds
+        line = SegmentLine(
+            msn, self._session, self._end, self.origin + self._end, True, self.part_target,
+            {
+                x: PieceLine(round(self._end * i.scale), round(seconds * i.scale), i.scale, 0, True, "")
+                for x, i in self.current.items()
+            },
+        )  # fmt: skip
+        if line.pieces:
+            self._replay([line], set())
+            self.shelf.add({}, journal.encode(line))
+
+    # sessions
+
+    def _start(self) -> None:
+        self.origin = math.floor(self.clock() * 1000) / 1000
+        self.shelf.add({}, journal.encode(Head(self.origin, self.options.target_duration)))
+
+    def _init(self, letter: str, track: Track) -> Init:
+        data = init_segment(track)
+        digest = hashlib.sha256(data).hexdigest()
+        for known in self._inits.values():
+            if known.letter == letter and known.digest == digest:
+                self._desk.keep(known.name, letter, data)
+                return known
+        number = self._numbers.get(letter, 0)
+        self._numbers[letter] = number + 1
+        init = Init(
+            f"{letter}-init-{number}.mp4", number, letter, track.codec_string, track.timescale, digest,
+            track.width, track.height, track.frame_rate, track.sample_rate, track.channels,
+        )  # fmt: skip
+        self._inits[init.name] = init
+        if len(self._inits) > INITS_KEPT:
+            del self._inits[next(iter(self._inits))]
+        self.shelf.add({init.name: [data]}, journal.encode(init))
+        self._desk.keep(init.name, letter, data)
+        return init
+
+    def _rendition(self, letter: str, first: int | None = None, discontinuities: int | None = None) -> None:
+        options = self.options
+        if discontinuities is None:
+            others = list(self.renditions.values())
+            discontinuities = others[0].all_discontinuities if others else 0
+        rendition = Rendition(
+            letter,
+            options.target_duration,
+            options.dvr_seconds,
+            self.next if first is None else first,
+            discontinuities,
+        )
+        rendition.part_target = self.part_target
+        self.renditions[letter] = rendition
+
+    def _open_session(self, batch: Sequence[Sample]) -> None:
+        """A timeline begins now, less the media that already waited, and never before the end of the last one."""
+        scales = {t.id: t.timescale for _, t in self._tracks}
+        first = next((s for s in batch if s.track in scales), None)
+        waited = 0.0
+        if first is not None:
+            last = max((s.dts for s in batch if s.track == first.track), default=first.dts)
+            waited = min(max(0.0, (last - first.dts) / scales[first.track]), 2.0)
+        now = self.clock() - waited
+        if not self.next and not self._sequence > 1:
+            self.origin = min(self.origin, now) if self._session else now
+        base = max(self._end, now - self.origin, 0.0)
+        self._base = math.ceil(base / STEP - 1e-6) * STEP
+        options = self.options
+        cuts = Cuts(options.segment_seconds, options.target_duration, options.part_seconds, self.part_target)
+        self._segmenter = Segmenter(self._tracks, self, cuts, msn=self.next, base=self._base, sequence=self._sequence)
+
+    def _close_session(self) -> None:
+        segmenter = self._segmenter
+        if segmenter is None:
+            return
+        segmenter.flush()
+        self._segmenter = None
+        self._end = max(self._end, segmenter.end)
+        self._sequence = segmenter.last_sequence
+        for name, value in segmenter.counts().items():
+            self._counts[name] += value
+
+    def _totals(self) -> dict[str, int]:
+        totals = dict(self._counts)
+        if self._segmenter is not None:
+            for name, value in self._segmenter.counts().items():
+                totals[name] += value
+        return totals
+
+    def hint(self, letter: str) -> str:
+        """Name of the part that comes next."""
+        if self.ended:
+            return ""
+        rendition = self.renditions[letter]
+        edge = rendition.edge
+        if letter not in self.current:
+            return ""
+        if self._segmenter is not None and self._segmenter.ends_segment(letter):
+            return f"{letter}-{edge.msn + 1}.0.m4s"
+        return f"{letter}-{edge.msn}.{edge.parts}.m4s"
+
+    def track_rates(self) -> dict[str, int]:
+        """Average bit rate of each track."""
+        return {x: r.average for x, r in self._track_rates.items()}
+
+    # Sink of the segmenter
+
+    def on_part_target(self, seconds: float) -> None:
+        self.part_target = seconds
+        for rendition in self.renditions.values():
+            rendition.fix(seconds)
+
+    def on_part(
+        self, letter: str, msn: int, start: int, seconds: float, independent: bool, chunks: list[bytes], size: int
+    ) -> None:
+        rendition = self.renditions[letter]
+        piece = rendition.open
+        if piece is None:
+            piece = self._piece(letter, msn, start)
+        piece.parts.append(Part(seconds, independent, piece.size, size, tuple(chunks)))
+        piece.size += size
+        rendition.part(piece)
+        self._desk.stale_list(letter)
+        self.waiting.reached(letter, msn, len(piece.parts))
+
+    def on_segment(self, letter: str, msn: int, start: int, duration: int, *, gap: bool, forced: bool) -> None:
+        rendition = self.renditions[letter]
+        piece = rendition.open or self._piece(letter, msn, start)
+        piece.duration, piece.gap, piece.closed = duration, gap, True
+        rendition.close(piece)
+        self.next = max(self.next, msn + 1)
+        segment = self.segments[msn]
+        if len(segment.pieces) == len(self._tracks) and segment.complete:
+            self._complete(segment)
+        self._desk.stale_list(letter)
+        self.waiting.reached(letter, msn + 1, 0)
+
+    def _piece(self, letter: str, msn: int, start: int) -> Piece:
+        segment = self.segments.get(msn)
+        if segment is None:
+            discontinuity = msn == self._session_first and msn > 0
+            segment = self.segments[msn] = Segment(msn, self._session, self._base, discontinuity)
+        init = self.current[letter]
+        piece = Piece(letter, msn, init.name, init.scale, self.origin + start / init.scale)
+        piece.start, piece.discontinuity = start, segment.discontinuity
+        segment.pieces[letter] = piece
+        self.renditions[letter].begin(piece)
+        return piece
+
+    # closed segments
+
+    def _complete(self, segment: Segment) -> None:
+        lead = next(iter(segment.pieces.values()))
+        for letter, rendition in self.renditions.items():
+            if letter not in segment.pieces:
+                # this publisher has no such track: a gap, so that the renditions stay in step
+                piece = Piece(letter, segment.msn, "", lead.scale, lead.at)
+                piece.start, piece.duration, piece.gap, piece.closed = lead.start, lead.duration, True, True
+                piece.discontinuity = segment.discontinuity
+                segment.pieces[letter] = piece
+                rendition.begin(piece)
+                rendition.close(piece)
+                self._desk.stale_list(letter)
+                self.waiting.reached(letter, segment.msn + 1, 0)
+        pieces = {
+            x: PieceLine(p.start, p.duration, p.scale, p.size, p.gap, "" if p.gap else p.init)
+            for x, p in segment.pieces.items()
+        }
+        at = min(p.at for p in segment.pieces.values())
+        line = SegmentLine(
+            segment.msn, segment.session, segment.base, at, segment.discontinuity, self.part_target, pieces
+        )
+        self.shelf.add({p.name: p.chunks for p in segment.pieces.values() if not p.gap}, journal.encode(line))
+        self.rates.add(sum(p.size for p in segment.pieces.values()), segment.seconds)
+        for letter, piece in segment.pieces.items():
+            if not piece.gap:
+                self._track_rates.setdefault(letter, Rates(self.options.target_duration)).add(piece.size, piece.seconds)
+        self.timeline.add(segment.msn, segment.session, segment.base, pieces, self._inits)
+        self._counts["segments"] += 1
+        self._remember(segment)
+        self._desk.stale_index()
+
+    def _remember(self, segment: Segment) -> None:
+        """Keep the live edge; let go of what is behind it and behind the window."""
+        self.segments[segment.msn] = segment
+        self._edge.append(segment)
+        if self.shelf.lost > self._lost:
+            self._lost = self.shelf.lost
+            segment.lost = True
+            self.shelf.add({}, journal.encode(Lost(segment.msn)))
+        while len(self._edge) > self.options.live_edge_segments:
+            old = self._edge.popleft()
+            for piece in old.pieces.values():
+                self._desk.forget(piece)
+                for part in piece.parts:
+                    part.chunks = ()
+                if old.lost:
+                    self.renditions[piece.letter].lose(piece)
+        first = min(r.first for r in self.renditions.values())
+        self.timeline.drop_before(first)
+        for msn in [n for n in self.segments if n < self.next - 64 or n < first]:
+            if msn not in (s.msn for s in self._edge):
+                del self.segments[msn]
+        if not self.options.record:
+            self._expire(segment)
+
+    def _expire(self, segment: Segment) -> None:
+        """What is not recorded stays as long again as the window, for players whose playlist is old (6.2.2)."""
+        names = [p.name for p in segment.pieces.values() if not p.gap]
+        end = max((p.start + p.duration) / p.scale for p in segment.pieces.values())
+        self._kept.append((end, names))
+        limit = end - 2 * self.options.dvr_seconds - 8 * self.options.target_duration
+        while self._kept and self._kept[0][0] < limit:
+            self.shelf.remove(self._kept.popleft()[1])
+
+
+class Rates:
+    """Bit rates of all tracks together, measured over closed segments (4.4.6.2)."""
+
+    def __init__(self, target: int) -> None:
+        self.peak = 0
+        self._least = target / 2 - 0.1
+        self._bytes = 0
+        self._seconds = 0.0
+        self._open_bytes = 0
+        self._open_seconds = 0.0
+
+    @property
+    def average(self) -> int:
+        return hls.bandwidth(self._bytes, self._seconds)
+
+    def add(self, size: int, seconds: float) -> None:
+        self._bytes += size
+        self._seconds += seconds
+        self._open_bytes += size
+        self._open_seconds += seconds
+        if self._open_seconds >= self._least:
+            self.peak = max(self.peak, hls.bandwidth(self._open_bytes, self._open_seconds))
+            self._open_bytes, self._open_seconds = 0, 0.0

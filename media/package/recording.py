@@ -1,0 +1,127 @@
+"""The recording: playlists of its own over the live segments, made from the journal alone.
+
+So the same code closes a broadcast that ended well and one that a crash left open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from media.package import dash, hls
+from media.package.journal import Head, Init, Lost, SegmentLine, read
+
+MULTIVARIANT = "recording.m3u8"
+MANIFEST = "recording.mpd"
+NAMES = (MULTIVARIANT, "recording-v.m3u8", "recording-a.m3u8", MANIFEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """duration_s: of the media; bytes: of all segments; segments: how many; tracks: the RFC 6381 codecs."""
+
+    duration_s: float
+    bytes: int
+    segments: int
+    tracks: tuple[str, ...]
+
+
+def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]:
+    """What was recorded, and the playlists to put beside the segments (name -> body); none when there is no media."""
+    target = 4
+    inits: dict[str, Init] = {}
+    lost: set[int] = set()
+    by_msn: dict[int, SegmentLine] = {}
+    for line in read(journal):
+        if isinstance(line, Head):
+            target = line.target
+        elif isinstance(line, Init):
+            inits[line.name] = line
+        elif isinstance(line, Lost):
+            lost.add(line.msn)
+        elif isinstance(line, SegmentLine):
+            by_msn[line.msn] = line
+    segments = [by_msn[msn] for msn in sorted(by_msn)]
+    for segment in segments:
+        for piece in segment.pieces.values():
+            piece.gap = piece.gap or segment.msn in lost
+    while segments and all(p.gap for p in segments[-1].pieces.values()):
+        segments.pop()
+    while segments and all(p.gap for p in segments[0].pieces.values()):
+        segments.pop(0)
+    if not segments:
+        return Recording(0.0, 0, 0, ()), {}
+
+    letters = [x for x in ("v", "a") if any(x in s.pieces and not s.pieces[x].gap for s in segments)]
+    used = [_last_init(segments, inits, letter) for letter in letters]
+    totals = {x: sum(s.pieces[x].size for s in segments if x in s.pieces) for x in letters}
+    length = sum(_seconds(s) for s in segments)
+    peak = max(_peak(segments, letters, target), 1)
+    average = hls.bandwidth(sum(totals.values()), length)
+    timeline = dash.Timeline()
+    for s in segments:
+        timeline.add(s.msn, s.session, s.base, s.pieces, inits)
+    bandwidths = {x: hls.bandwidth(totals[x], length) for x in letters}
+    files = {
+        MULTIVARIANT: hls.multivariant(
+            used, {x: f"recording-{x}.m3u8" for x in letters}, max(peak, average), average
+        ).encode(),
+        MANIFEST: dash.static_manifest(timeline, target=target, bandwidths=bandwidths)[0],
+    }
+    for letter in letters:
+        files[f"recording-{letter}.m3u8"] = _playlist(segments, letter, target).encode()
+    recording = Recording(
+        round(length, 3),
+        sum(totals.values()),
+        sum(not all(p.gap for p in s.pieces.values()) for s in segments),
+        tuple(init.codec for init in used),
+    )
+    return recording, files
+
+
+def _playlist(segments: Sequence[SegmentLine], letter: str, target: int) -> str:
+    lines = [
+        "#EXTM3U\n#EXT-X-VERSION:7\n",
+        f"#EXT-X-TARGETDURATION:{target}\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-MEDIA-SEQUENCE:{segments[0].msn}\n",
+    ]
+    init = ""
+    for number, segment in enumerate(segments):
+        piece = segment.pieces.get(letter)
+        discontinuity = segment.discontinuity and number > 0
+        if discontinuity:
+            lines.append("#EXT-X-DISCONTINUITY\n")
+        if piece is not None and piece.init and (piece.init != init or discontinuity):
+            init = piece.init
+            lines.append(f'#EXT-X-MAP:URI="{init}"\n')
+        lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{hls.moment(segment.at)}\n")
+        if piece is None or piece.gap:
+            lines.append("#EXT-X-GAP\n")
+        length = piece.duration / piece.scale if piece is not None else _seconds(segment)
+        lines.append(f"#EXTINF:{length:.5f},\n{letter}-{segment.msn}.m4s\n")
+    lines.append("#EXT-X-ENDLIST\n")
+    return "".join(lines)
+
+
+def _seconds(segment: SegmentLine) -> float:
+    return max(p.duration / p.scale for p in segment.pieces.values())
+
+
+def _last_init(segments: Sequence[SegmentLine], inits: dict[str, Init], letter: str) -> Init:
+    for segment in reversed(segments):
+        piece = segment.pieces.get(letter)
+        if piece is not None and piece.init and not piece.gap:
+            return inits[piece.init]
+    raise LookupError(letter)
+
+
+def _peak(segments: Sequence[SegmentLine], letters: Sequence[str], target: int) -> int:
+    """Largest bit rate of neighbouring segments of at least half a target duration together (4.4.6.2)."""
+    peak = size = 0
+    seconds = 0.0
+    for segment in segments:
+        size += sum(segment.pieces[x].size for x in letters if x in segment.pieces)
+        seconds += _seconds(segment)
+        if seconds >= target / 2 - 0.1:
+            peak = max(peak, hls.bandwidth(size, seconds))
+            size, seconds = 0, 0.0
+    return peak

@@ -1,0 +1,422 @@
+"""Cuts samples into parts and segments.
+
+A Segmenter lives as long as one timeline (from on_tracks to the next one, or the end); the package makes the next. It
+owns the open part of each track and knows where segments end; everything finished goes to its Sink at once, within the
+call that brought the last frame.
+
+All tracks share the segment numbers (msn): segment n covers the same time in each. Video leads: a segment ends at the
+first key frame after `segment_seconds`. What would exceed the target duration is cut without a key frame, and a track
+that has nothing for a whole segment gets a gap. Without video, audio leads.
+
+Decode times are made continuous over fragments: the last sample of a part is listed with a predicted duration, and the
+next fragment starts exactly where that ended; what the prediction was wrong by goes into the composition offset of its
+first sample, so presentation times stay exact and no decoder sees a hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+from media.package.cmaf import fragment
+from media.package.timing import SHORTEST, fits, frame_duration, mean_distance, part_target
+from media.samples import Codec, Kind, Sample, Track
+
+SLACK = 0.25
+"""Seconds over the target duration that round down to it (RFC 8216bis, 4.4.3.1)."""
+
+KEY_SLACK = 0.02
+"""Seconds by which a key frame may come early and still end a segment: clocks that count milliseconds round."""
+
+HELD_MOST = 1.0
+"""Seconds of audio that are held while the frame rate of video is measured."""
+
+LONGEST_HOLE = 30.0
+"""A silence longer than this is a new timeline, not a row of gaps, s."""
+
+
+class Sink(Protocol):
+    def on_part_target(self, seconds: float) -> None: ...
+
+    def on_part(
+        self, letter: str, msn: int, start: int, seconds: float, independent: bool, chunks: list[bytes], size: int
+    ) -> None:
+        """A part is complete. start: of its segment, ticks; seconds: as it is to be listed."""
+        ...
+
+    def on_segment(self, letter: str, msn: int, start: int, duration: int, *, gap: bool, forced: bool) -> None:
+        """A track's share of a segment is closed. Ticks; gap: it has no media. forced: cut without a key frame."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Seconds, all of them. part_target: what an earlier timeline fixed, 0.0 before that."""
+
+    segment: float
+    target: float
+    part: float
+    part_target: float = 0.0
+
+
+class OpenTrack:
+    """One track of a timeline: its open part, and where its open segment began."""
+
+    __slots__ = (
+        "begun", "cursor", "datas", "distance", "dropped", "expected", "half", "keys", "last", "last_key", "letter",
+        "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence", "shift", "shortest", "start", "started",
+        "times", "track", "video",
+    )  # fmt: skip
+
+    def __init__(self, letter: str, track: Track, shift: int, msn: int, start: int, sequence: int) -> None:
+        self.letter = letter
+        self.track = track
+        self.video = track.kind is Kind.VIDEO
+        self.scale = track.timescale
+        self.shift = shift
+        self.msn = msn
+        self.start = start  # of the open segment, ticks
+        self.started = False  # whether the open segment has media
+        self.begun = False  # whether the timeline has media of this track
+        self.sequence = sequence
+        self.last = -1  # decode time of the last sample, as it came
+        self.last_key = -1  # decode time of the last key frame
+        self.distance = 0  # between the last two, ticks
+        self.expected = -1  # audio: where the next frame belongs when the clock has no jitter
+        self.predicted = self.half = 0
+        self.longest = self.shortest = 0
+        self.cursor = -1  # where the last fragment ended
+        self.mark = 0  # where the open part begins, for the playlist
+        self.dropped = 0
+        self.times: list[int] = []
+        self.offsets: list[int] = []
+        self.keys: list[bool] = []
+        self.datas: list[bytes] = []
+
+    def fix(self, frame: float, target: float) -> None:
+        self.predicted = max(1, int(frame * self.scale))
+        self.half = self.predicted // 2
+        self.longest = int(target * self.scale)
+        self.shortest = -int(-SHORTEST * target * self.scale)
+
+
+class Segmenter:
+    def __init__(
+        self,
+        tracks: Sequence[tuple[str, Track]],
+        sink: Sink,
+        cuts: Cuts,
+        *,
+        msn: int,
+        base: float,
+        sequence: int = 1,
+    ) -> None:
+        """tracks: letter and track. msn: of the first segment. base: where the timeline begins, s, a multiple of 0.04
+        so that it is a whole number of ticks in every timescale. sequence: number of the first fragment."""
+        self.part_target = cuts.part_target
+        self.forced = 0
+        self.bytes = 0
+        self._tracks = tracks
+        self._sink = sink
+        self._cuts = cuts
+        self._msn = msn
+        self._base = base
+        self._sequence = sequence
+        self._open: dict[int, OpenTrack] = {}
+        self._lead: OpenTrack | None = None
+        self._held: list[Sample] | None = []
+        self._waiting_for_key = any(t.kind is Kind.VIDEO for _, t in tracks)
+        self._ends: dict[int, float] = {}  # msn -> where it ends, s
+        self._began: float = base  # of the newest segment any track has opened
+        self._hole_limit = LONGEST_HOLE
+        self.discarded = 0
+        self.jumped = False
+
+    # samples in
+
+    def push(self, batch: Sequence[Sample]) -> int:
+        """Take samples; returns how many were used. Fewer than the batch: from there on a new timeline is needed."""
+        if self._held is not None:
+            return self._measure(batch)
+        tracks = self._open
+        for number, sample in enumerate(batch):
+            track = tracks.get(sample.track)
+            if track is None:
+                self.discarded += 1
+            elif not self._take(track, sample):
+                return number
+        return len(batch)
+
+    def flush(self) -> int:
+        """Close everything that is open; returns the msn after the last."""
+        if self._held:
+            held, self._held = self._held, None
+            self._begin(held)
+        if not self._open:
+            return self._msn
+        used = [t for t in self._open.values() if t.started or t.times]
+        if not used:
+            return max(t.msn for t in self._open.values())
+        end_msn = max(t.msn for t in used)
+        end = 0.0
+        for track in used:
+            if track.msn == end_msn:
+                self._close_part(track, None)
+                end = max(end, track.cursor / track.scale)
+        self._ends[end_msn] = max(end, self._began)
+        for track in self._open.values():
+            while track.msn <= end_msn:
+                self._close_segment(track, None, forced=False)
+        return end_msn + 1
+
+    @property
+    def end(self) -> float:
+        """Where the timeline is now, s."""
+        return max((t.cursor / t.scale for t in self._open.values()), default=self._base)
+
+    @property
+    def last_sequence(self) -> int:
+        return max((t.sequence for t in self._open.values()), default=self._sequence)
+
+    def ends_segment(self, letter: str) -> bool:
+        """Whether the next sample of this track is expected to be the key frame that ends its open segment."""
+        lead = self._lead
+        if lead is None or lead.letter != letter or not lead.distance or not lead.started or lead.times:
+            return False
+        expected = lead.last_key + lead.distance
+        return (
+            lead.cursor >= expected - lead.half
+            and expected / lead.scale - self._began >= self._cuts.segment - KEY_SLACK
+        )
+
+    def counts(self) -> dict[str, int]:
+        dropped = sum(t.dropped for t in self._open.values())
+        return {"forced_cuts": self.forced, "discarded": self.discarded, "dropped": dropped, "bytes": self.bytes}
+
+    # the beginning of a timeline: how long is a frame?
+
+    def _measure(self, batch: Sequence[Sample]) -> int:
+        held = self._held
+        assert held is not None
+        for number, sample in enumerate(batch):
+            if self._waiting_for_key and sample.track == self._video_id:
+                if not sample.key:
+                    self.discarded += 1
+                    continue
+                self._waiting_for_key = False
+            held.append(sample)
+            if self._measured(held):
+                self._held = None
+                self._begin(held)
+                return number + 1 + self.push(batch[number + 1 :])
+        return len(batch)
+
+    @property
+    def _video_id(self) -> int:
+        return next((t.id for _, t in self._tracks if t.kind is Kind.VIDEO), 0)
+
+    def _measured(self, held: list[Sample]) -> bool:
+        video = next((t for _, t in self._tracks if t.kind is Kind.VIDEO), None)
+        last = held[-1]
+        if video is None:
+            return True
+        if last.track != video.id:
+            track = next((t for _, t in self._tracks if t.id == last.track), None)
+            first = next(s for s in held if s.track == last.track)
+            return track is not None and last.dts - first.dts > HELD_MOST * track.timescale
+        times = [s.dts for s in held if s.track == video.id]
+        if len(times) < 2:
+            return False
+        mean = mean_distance(times, video.timescale)
+        return (times[-1] - times[0]) / video.timescale + mean >= SHORTEST * self._cuts.part
+
+    def _begin(self, held: list[Sample]) -> None:
+        """Place the timeline at its base, fix the part target and go through what was held."""
+        by_id = {t.id: t for _, t in self._tracks}
+        held = [s for s in held if s.track in by_id]
+        if not held:
+            return
+        first = min(s.dts / by_id[s.track].timescale for s in held)
+        # a multiple of 40 ms is a whole number of ticks at 90 kHz and at every sampling rate of AAC and Opus
+        steps = round(self._base / 0.04) - int(first // 0.04)
+        frames: dict[int, float] = {}
+        for letter, track in self._tracks:
+            samples = [s for s in held if s.track == track.id]
+            frames[track.id] = _frame(track, samples)
+            shift = steps * track.timescale // 25
+            start = round(self._base * track.timescale)
+            self._open[track.id] = OpenTrack(letter, track, shift, self._msn, start, self._sequence)
+        video = next((frames[t.id] for _, t in self._tracks if t.kind is Kind.VIDEO), None)
+        audio = next((frames[t.id] for _, t in self._tracks if t.kind is Kind.AUDIO), None)
+        self._fix_target(video, audio)
+        for id, open_track in self._open.items():
+            open_track.fix(frames[id], self.part_target)
+        self._lead = next((t for t in self._open.values() if t.video), None) or next(iter(self._open.values()))
+        for sample in held:
+            self._take(self._open[sample.track], sample)
+
+    def _fix_target(self, video: float | None, audio: float | None) -> None:
+        target = self.part_target
+        if target and (video is None or fits(target, video, 0.0)) and (audio is None or fits(target, audio, 0.0)):
+            return
+        self.part_target = part_target(self._cuts.part, video, audio, self._cuts.target)
+        self._sink.on_part_target(self.part_target)
+
+    # one sample
+
+    def _take(self, track: OpenTrack, sample: Sample) -> bool:
+        dts = sample.dts + track.shift
+        pts = sample.pts + track.shift
+        if dts <= track.last or dts < 0:
+            track.dropped += 1
+            return True
+        if track.last >= 0 and dts - track.last > self._hole_limit * track.scale:
+            self.jumped = True
+            return False
+        track.last = dts
+        if not track.video:
+            if sample.duration:
+                track.predicted = sample.duration
+                track.half = sample.duration // 2
+            # frames of audio follow each other without a hole: what is off by less than half a frame is the clock
+            expected = track.expected
+            if expected >= 0 and -track.half < dts - expected < track.half:
+                pts += expected - dts
+                dts = expected
+            track.expected = dts + track.predicted
+        key = sample.key or not track.video
+        if sample.key and track.video:
+            if track.last_key >= 0:
+                track.distance = dts - track.last_key
+            track.last_key = dts
+        self._advance(track, dts, key)
+        self._append(track, dts, pts, key, sample.data)
+        return True
+
+    def _append(self, track: OpenTrack, dts: int, pts: int, key: bool, data: bytes) -> None:
+        times = track.times
+        predicted = track.predicted
+        if times:
+            elapsed = dts - track.mark
+            if elapsed > track.longest or (elapsed >= track.shortest and elapsed + predicted > track.longest):
+                self._close_part(track, dts)
+                times = track.times
+        if times:
+            time = dts if dts > times[-1] else times[-1] + 1
+        else:
+            cursor = track.cursor
+            time = cursor if cursor >= 0 else dts
+            track.mark = dts if dts - time > predicted else time
+            if not track.started:
+                track.started = True
+                if not track.begun:
+                    track.begun = True
+                    track.start = max(track.start, track.mark)
+        times.append(time)
+        track.offsets.append(pts - time)
+        track.keys.append(key)
+        track.datas.append(data)
+        length = dts - track.mark + predicted
+        length = min(length, track.longest)
+        if length >= track.shortest and length + predicted > track.longest:
+            self._close_part(track, track.mark + length)
+
+    # cuts
+
+    def _advance(self, track: OpenTrack, dts: int, key: bool) -> None:
+        """Close the track's segment when this sample belongs to a later one, as often as it takes."""
+        now = dts / track.scale
+        while True:
+            end = self._ends.get(track.msn)
+            if end is not None:
+                if now < end - track.half / track.scale:
+                    return
+                self._close_segment(track, dts, forced=False)
+                continue
+            age = now - self._began
+            if key and track is self._lead and age >= self._cuts.segment - KEY_SLACK:
+                at, forced = now, False
+                if age > self._cuts.target + SLACK:
+                    at, forced = self._began + self._cuts.target, True
+            elif age + track.predicted / track.scale > self._cuts.target + (SLACK if track is self._lead else 0.4):
+                at = min(now, self._began + self._cuts.target)
+                forced = True
+            else:
+                return
+            self._ends[track.msn] = self._began = at
+            if forced:
+                self.forced += 1
+            self._close_segment(track, dts, forced=forced)
+
+    def _close_segment(self, track: OpenTrack, dts: int | None, *, forced: bool) -> None:
+        """dts: of the sample that comes next; None at the end of the timeline."""
+        msn = track.msn
+        boundary = round(self._ends[msn] * track.scale)
+        end = boundary
+        if dts is not None and abs(dts - boundary) <= 2 * track.predicted:
+            end = dts
+            if not track.times and track.cursor >= 0 and abs(dts - track.cursor) <= track.predicted:
+                end = track.cursor
+        if track.times:
+            self._close_part(track, end)
+        if dts is None and track.started:
+            end = track.cursor
+        end = max(end, track.start + 1)
+        self._sink.on_segment(track.letter, msn, track.start, end - track.start, gap=not track.started, forced=forced)
+        if not track.started:
+            track.cursor = -1  # after a gap there is nothing to be continuous with
+        track.start = end
+        track.started = False
+        track.msn = msn + 1
+        self._close_stragglers(msn)
+
+    def _close_stragglers(self, msn: int) -> None:
+        """No track may fall more than one segment behind, or its playlist would stop."""
+        for other in self._open.values():
+            while other.msn < msn:
+                self._close_segment(other, None, forced=False)
+        for old in [n for n in self._ends if n < msn - 1]:
+            del self._ends[old]
+
+    def _close_part(self, track: OpenTrack, end: int | None) -> None:
+        times = track.times
+        if not times:
+            return
+        if end is None:
+            end = times[-1] + track.predicted
+        end = max(end, times[-1] + 1)
+        durations = [b - a for a, b in pairwise(times)]
+        durations.append(end - times[-1])
+        offsets: list[int] | None = track.offsets
+        if not any(track.offsets):
+            offsets = None
+        chunks, size = fragment(
+            track.sequence,
+            track.track.id,
+            times[0],
+            durations,
+            track.datas,
+            track.keys if track.video else None,
+            offsets,
+        )
+        track.sequence += 1
+        track.cursor = end
+        length = min(max(end - track.mark, 1), track.longest)
+        independent = not track.video or True in track.keys
+        track.times = []
+        track.offsets = []
+        track.keys = []
+        track.datas = []
+        self.bytes += size
+        self._sink.on_part(track.letter, track.msn, track.start, length / track.scale, independent, chunks, size)
+
+
+def _frame(track: Track, samples: list[Sample]) -> float:
+    """Seconds of one frame, from the first ones, else from what the codec usually has."""
+    if track.kind is Kind.VIDEO:
+        return frame_duration(mean_distance([s.dts for s in samples], track.timescale), track.frame_rate)
+    if samples and samples[0].duration:
+        return samples[0].duration / track.timescale
+    return 0.02 if track.codec is Codec.OPUS else 1024 / track.timescale
