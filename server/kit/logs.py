@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import queue
 import sys
 import threading
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -19,6 +19,7 @@ import msgspec
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
 _QUEUE_LINES = 10_000
+_GATHER_SECONDS = 0.02
 
 
 class TextFormat(logging.Formatter):
@@ -59,45 +60,48 @@ class LogOutput(logging.Handler):
         self.setFormatter(JsonFormat() if log_format == "json" else TextFormat())
         self.dropped = 0
         self._stream = sys.stderr if stream is None else stream
-        self._lines: queue.Queue[str | None] = queue.Queue(_QUEUE_LINES)
-        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._lines: deque[str] = deque()
+        self._more = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def createLock(self) -> None:
+        self.lock = None  # appending to a deque needs none
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
         except Exception as error:  # a record that cannot be formatted must not fail who logs
-            line = f"a log record of {record.name} at line {record.lineno} cannot be formatted: {error!r}"
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+            line = f"a log record of {record.name} cannot be formatted: {error!r}"
+        if len(self._lines) >= _QUEUE_LINES:
             self.dropped += 1
+            return
+        self._lines.append(line)
+        if not self._more.is_set():
+            self._more.set()
 
     def close(self) -> None:
         """Write what waits (two seconds at most), then stop. Safe to call twice."""
+        self._closing.set()
+        self._more.set()
         if self._thread.is_alive():
-            try:
-                self._lines.put(None, timeout=1)
-            except queue.Full:
-                self.dropped += 1
             self._thread.join(2)
         super().close()
 
     def describe(self) -> dict[str, object]:
-        return {"waiting": self._lines.qsize(), "dropped": self.dropped}
+        return {"waiting": len(self._lines), "dropped": self.dropped}
 
-    def _write(self) -> None:
+    def _run(self) -> None:
+        """One wake-up writes all lines of the last moments: a wake-up a line would cost more than the line."""
         told = 0
         while True:
-            batch = [self._lines.get()]
-            while len(batch) < 200:
-                try:
-                    batch.append(self._lines.get_nowait())
-                except queue.Empty:
-                    break
-            lines = [line for line in batch if line is not None]
+            self._more.wait()
+            closing = self._closing.wait(_GATHER_SECONDS)
+            self._more.clear()
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if self.dropped > told:
                 lines.append(f"{self.dropped - told} log lines were dropped: the reader of the log is too slow")
                 told = self.dropped
@@ -107,7 +111,7 @@ class LogOutput(logging.Handler):
             except (OSError, ValueError):  # the reader is gone
                 self.dropped += len(lines)
                 told = self.dropped
-            if len(lines) < len(batch) and None in batch:
+            if closing:
                 return
 
 
@@ -115,6 +119,7 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
     """Make the root logger write to `stream` (standard error). The caller closes what it gets."""
     output = LogOutput(log_format, stream)
     output.start()
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # never shown, and paid by each line
     root = logging.getLogger()
     root.handlers[:] = [output]
     root.setLevel(log_level.upper())
