@@ -6,23 +6,20 @@ import asyncio
 import inspect
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 
-async def eventually(
-    condition: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.01, what: str = ""
-) -> T:
+async def eventually(condition: Callable[[], Any], *, within: float = 10.0, every: float = 0.01, what: str = "") -> Any:
     """Wait until the condition gives something true and return that; fail after `within` s, saying what was awaited.
 
+    The condition may be a coroutine function.
     An AssertionError inside the condition counts as "not yet" and is what the failure shows.
     """
     deadline = time.monotonic() + within
     while True:
         error: AssertionError | None = None
-        value: T | None = None
+        value: Any = None
         try:
             result = condition()
             value = await result if inspect.isawaitable(result) else result
