@@ -449,6 +449,7 @@ class Hub:
         the store.
         """
         told = self._degraded
+        failing = False
         while True:
             seconds = self._options.check_seconds_degraded if self._degraded else self._options.check_seconds
             with contextlib.suppress(TimeoutError):
@@ -459,20 +460,22 @@ class Hub:
             try:
                 await self._compare_heads()
             except Exception as error:
-                log.warning("cannot compare channels with the store: %r", error)
+                log.log(logging.DEBUG if failing else logging.WARNING, "cannot compare channels: %r", error)
+                failing = True
                 continue
+            failing = False
             if told and not degraded:
                 self._tell_everybody(NoticeCode.RESTORED)
             told = degraded
 
     async def _compare_heads(self) -> None:
-        by_rules: dict[ChannelRules, list[str]] = {}
+        by_prefix: dict[str, list[str]] = {}
         for channel in self._channels.values():
             if channel.ready:
-                by_rules.setdefault(channel.rules, []).append(channel.name)
+                by_prefix.setdefault(channel.name.partition(":")[0], []).append(channel.name)
         fills: list[asyncio.Task[None]] = []
-        for rules, names in by_rules.items():
-            for name, head in (await rules.heads(names)).items():
+        for prefix, names in by_prefix.items():
+            for name, head in (await self._rules[prefix].heads(names)).items():
                 found = self._channels.get(name)
                 if found is None or not found.ready:
                     continue
