@@ -19,7 +19,6 @@ from server.settings import Settings
 MEDIA_PREFIXES = ("/live/", "/videos/")
 QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics")
 BODY_TIMEOUT = 30.0
-KEEPALIVE_TIMEOUT = 75.0  # aiohttp also closes with it a connection whose first request's head does not come
 
 
 def install(
@@ -32,6 +31,7 @@ def install(
     media_prefixes: Sequence[str] = MEDIA_PREFIXES,
     quiet: Collection[str] = QUIET,
     unavailable: tuple[type[Exception], ...] = (),
+    body_timeout: float = BODY_TIMEOUT,
     not_found_page: AnyHandler | None = None,
     title: str = "Social Flow",
     version: str = "1",
@@ -39,8 +39,9 @@ def install(
     """Call once an application, before it starts; routes may be added to the router directly before and after.
 
     media_prefixes: paths whose handlers get neither log lines nor headers from here. unavailable: exceptions (such as
-    a lost connection to the database) that become 503 and not 500. not_found_page: answers browsers that ask for an
-    unknown page outside /api. Raises SettingError for TRUSTED_PROXIES and CORS_ORIGINS that cannot be.
+    a lost connection to the database) that become 503 and not 500. body_timeout: seconds a whole body may take.
+    not_found_page: answers browsers that ask for an unknown page outside /api. Raises SettingError for TRUSTED_PROXIES
+    and CORS_ORIGINS that cannot be.
     """
     edge = Edge(
         authenticator=authenticator,
@@ -54,7 +55,7 @@ def install(
     )
     for group in routes:
         for route in group.routes:
-            handler = wrap(route, edge, max_body=settings.max_body, body_timeout=BODY_TIMEOUT)
+            handler = wrap(route, edge, max_body=settings.max_body, body_timeout=body_timeout)
             edge.declared.add(handler)
             if route.method == "GET":
                 app.router.add_get(route.path, handler)
@@ -67,8 +68,3 @@ def install(
     app.router.add_get("/problems/{code}", documents.problem)
     app.middlewares.append(edge.middleware)
     return edge
-
-
-def runner(app: web.Application) -> web.AppRunner:
-    """An AppRunner with the time-outs and without aiohttp's own access log."""
-    return web.AppRunner(app, access_log=None, keepalive_timeout=KEEPALIVE_TIMEOUT, handle_signals=False)

@@ -1,0 +1,116 @@
+"""The document says what the routes do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from server.kit.http import Access, Call, Routes
+from server.kit.http.openapi import document, problems_of
+from tests.server.kit.feature import Client, ThingBody, routes
+
+
+@pytest.fixture
+def openapi() -> dict[str, Any]:
+    return document([routes()], title="Test", version="1", server="http://localhost")
+
+
+async def test_the_document_is_valid(client: Client) -> None:
+    answer = await client.get("/openapi.json")
+    assert (answer.status, answer.content_type) == (200, "application/json")
+    OpenAPIV31SpecValidator(await answer.json()).validate()
+    again = await client.get("/openapi.json", headers={"If-None-Match": answer.headers["ETag"]})
+    assert again.status == 304
+
+
+def test_every_declared_and_implied_error_appears(openapi: dict[str, Any]) -> None:
+    declared = routes().routes
+    assert len(declared) == sum(len(path) for path in openapi["paths"].values())
+    for route in declared:
+        responses = openapi["paths"][route.path][route.method.lower()]["responses"]
+        for problem in problems_of(route):
+            examples = responses[str(problem.status)]["content"]["application/problem+json"]["examples"]
+            assert examples[problem.code]["value"]["title"] == problem.title
+        assert str(route.status) in responses
+
+
+def test_what_an_operation_says(openapi: dict[str, Any]) -> None:
+    make = openapi["paths"]["/api/v1/things"]["post"]
+    assert (make["summary"], make["tags"], make["operationId"]) == ("Make a thing", ["things"], "post_things")
+    assert make["security"] == [{"bearer": []}]
+    content = make["requestBody"]["content"]["application/json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/ThingBody"}
+    assert content["example"]["title"] == "a thing"
+    assert {"400", "401", "409", "413", "415", "418", "422", "500"} <= set(make["responses"])
+    thing = openapi["components"]["schemas"]["ThingBody"]
+    assert thing["properties"]["title"]["maxLength"] == 10
+    listing = openapi["paths"]["/api/v1/things"]["get"]
+    parameters = {parameter["name"]: parameter for parameter in listing["parameters"]}
+    assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
+    assert set(parameters) == {"limit", "cursor", "text", "exact"}
+    assert listing["security"] == [{}, {"bearer": []}]
+    show = openapi["paths"]["/api/v1/things/{id}"]["get"]
+    assert show["parameters"][0]["schema"] == {"type": "string", "format": "uuid"}
+    assert {"304", "404"} <= set(show["responses"])
+    assert openapi["paths"]["/api/v1/things"]["delete"]["responses"]["204"] == {"description": "No Content"}
+
+
+async def test_answers_fit_their_schema(client: Client, openapi: dict[str, Any]) -> None:
+    body = await (await client.get("/api/v1/things?limit=1")).json()
+    schema = openapi["paths"]["/api/v1/things"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    page = openapi["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    assert set(page["properties"]) == set(body)
+    item = openapi["components"]["schemas"][page["properties"]["items"]["items"]["$ref"].rpartition("/")[2]]
+    assert set(item["properties"]) == set(body["items"][0])
+
+
+async def test_the_page_runs_no_script_of_its_own(client: Client) -> None:
+    answer = await client.get("/docs")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    text = await answer.text()
+    assert "<script>" not in text
+    script = await client.get("/docs/start.js")
+    assert script.content_type == "text/javascript"
+    assert "swagger-ui-dist is missing" in await script.text()
+
+
+async def test_the_type_of_a_problem_leads_somewhere(client: Client) -> None:
+    text = await (await client.get("/problems/taken")).text()
+    assert "It is taken" in text
+    assert "Somebody was quicker." in text
+    assert (await client.get("/problems/unknown")).status == 404
+
+
+def test_declarations_that_cannot_be() -> None:
+    api = Routes("x")
+
+    async def no_result(call: Call):  # type: ignore[no-untyped-def]
+        pass
+
+    async def no_parameter(call: Call) -> None:
+        pass
+
+    async def wrong_kind(call: Call, id: float) -> None:
+        pass
+
+    async def no_struct(call: Call, body: dict[str, str]) -> None:
+        pass
+
+    async def good(call: Call, body: ThingBody) -> None:
+        pass
+
+    for handler, path in (
+        (no_result, "/a"),
+        (no_parameter, "/a/{id}"),
+        (wrong_kind, "/a/{id}"),
+        (no_struct, "/a"),
+    ):
+        with pytest.raises(TypeError):
+            api.post(path, access=Access.ANYONE)(handler)
+    api.post("/a", access=Access.ANYONE)(good)
+    api.post("/a", access=Access.ANYONE)(good)
+    with pytest.raises(ValueError, match="declared twice"):
+        document([api], title="", version="", server="")
