@@ -25,6 +25,10 @@ export function bitrate(bits) {
   return bits >= 1e6 ? `${(bits / 1e6).toFixed(bits >= 1e7 ? 0 : 1)} Mbit/s` : `${Math.round(bits / 1e3)} kbit/s`;
 }
 
+const CODECS = { avc1: 'H.264', avc3: 'H.264', hvc1: 'HEVC', hev1: 'HEVC', av01: 'AV1', vp09: 'VP9', mp4a: 'AAC', opus: 'Opus' };
+/** What people call a codec: avc1.64001f is H.264. */
+export const codec = (text) => CODECS[String(text).split('.')[0].toLowerCase()] ?? String(text);
+
 export const day = (moment) => new Date(moment).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 export const time = (moment) => new Date(moment).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
 

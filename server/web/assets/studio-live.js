@@ -2,7 +2,7 @@
 import { api } from './api.js';
 import { Chart } from './chart.js';
 import { confirm, copy, h, setText, toast } from './dom.js';
-import { bitrate, count, liveFor, time } from './format.js';
+import { bitrate, codec, count, liveFor, time } from './format.js';
 import { Player } from './player.js';
 
 const EVERY = 2000;
@@ -80,8 +80,8 @@ export class Live {
     setText(this.facts, [
       state !== 'created' && `${count(broadcast.viewers ?? 0)} watching`,
       broadcast.started_at && liveFor(broadcast.started_at),
-      video && `${video.codec?.toUpperCase() ?? ''} ${video.width} × ${video.height}`,
-      audio && `${audio.codec?.toUpperCase() ?? ''} ${audio.sample_rate / 1000} kHz`,
+      video && `${codec(video.codec)} ${video.width} × ${video.height}`,
+      audio && `${codec(audio.codec)} ${audio.sample_rate / 1000} kHz`,
     ].filter(Boolean).join(' · ') || 'Start your encoder with the address and key beside this.');
     this.end.hidden = state === 'ended';
     setText(this.end, state === 'created' ? 'Discard' : 'End broadcast');
@@ -92,7 +92,7 @@ export class Live {
       this.keys.add(health.key_distance);
     }
     this.#list(this.advice, (health?.advice ?? []).map((text) => [text, () => h('li', {}, text)]));
-    this.#list(this.events, (broadcast.events ?? []).slice(-50).reverse().map((event) => [
+    this.#list(this.events, [...(broadcast.events ?? [])].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 50).map((event) => [
       `${event.at}${event.kind}${event.detail}`,
       () => h('li', {}, h('time', { datetime: event.at }, time(event.at)), h('span', { class: 'event-kind' }, words(event.kind)), h('span', {}, typeof event.detail === 'string' ? event.detail : ''))]));
     this.eventBox.hidden = !broadcast.events?.length;
