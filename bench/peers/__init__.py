@@ -1,0 +1,1 @@
+"""Small servers that do one thing with bare libraries: what the server is compared with."""
