@@ -55,9 +55,6 @@ async def test_the_mpd_plays(browser: Browser, place: Place, name: str) -> None:
     finally:
         failed = await page.evaluate("window.failed")
     assert failed is None
-    size = await page.evaluate(
-        "[document.querySelector('video').videoWidth, document.querySelector('video').videoHeight]"
-    )
-    assert min(size) > 0
-    tracks = await page.evaluate("document.querySelector('video').webkitAudioDecodedByteCount")
-    assert tracks > 0
+    video = page.locator("video")
+    assert await video.evaluate("(video) => video.videoWidth") > 0
+    assert await video.evaluate("(video) => video.webkitAudioDecodedByteCount") > 0

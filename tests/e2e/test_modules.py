@@ -132,7 +132,8 @@ LOADER = """async ({ seated, answers }) => {
     }
     const Loader = playlistLoader(Base, { may: () => seated }, { learn() {} });
     const load = (url) => new Promise((resolve) => {
-        new Loader({}).load({ url }, {}, { onSuccess: (response, stats, context) => resolve([response.data, context.url]) });
+        const onSuccess = (response, stats, context) => resolve([response.data, context.url]);
+        new Loader({}).load({ url }, {}, { onSuccess });
     });
     const first = await load(location.origin + '/v.m3u8');
     const second = await load(location.origin + '/v.m3u8?_HLS_msn=7&_HLS_part=2&_HLS_skip=YES');

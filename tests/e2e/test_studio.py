@@ -60,7 +60,10 @@ async def test_from_nothing_to_a_recording_with_its_chat(browser: Browser, place
     # its author deletes a message after the end
     id = link.rsplit("/", 1)[1]
     token = await page.evaluate(
-        "import(document.querySelector('script[type=module]').src.replace('studio.js', 'session.js')).then((s) => s.token())"
+        """async () => {
+            const script = document.querySelector('script[type=module]').src;
+            return (await import(script.replace('studio.js', 'session.js'))).token();
+        }"""
     )
     log = await place.call("GET", f"/live/{id}/chat?since=0")
     gone = next(i["data"]["message"] for i in log["items"] if i["data"]["message"]["text"] == "this one goes")

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
+from server.demo.picture import read_code
 from tests.e2e.place import PASSWORD, Place, Window, encoder, window
 from tests.support import eventually
 
@@ -132,8 +133,26 @@ async def test_the_delay_read_from_the_clock_in_the_picture(
 
 
 async def clock_delay(here: Window) -> float:
-    """Seconds between the moment drawn in the picture and now."""
-    raise NotImplementedError
+    """Seconds between the moment drawn in the picture and the moment it is put on the screen."""
+    shades, width, now = await here.page.evaluate(
+        """() => new Promise((resolve) => {
+            const video = document.querySelector('.player video');
+            const look = () => {
+                const now = Date.now();
+                const { videoWidth: width, videoHeight: height } = video;
+                const canvas = new OffscreenCanvas(width, 3);
+                const pen = canvas.getContext('2d');
+                // three lines from the middle of the block code
+                pen.drawImage(video, 0, Math.floor(height * 0.9125) - 1, width, 3, 0, 0, width, 3);
+                const { data } = pen.getImageData(0, 0, width, 3);
+                resolve([Array.from({ length: width * 3 }, (_, n) => data[4 * n + 1]), width, now]);
+            };
+            video.requestVideoFrameCallback(look);
+        })"""
+    )
+    drawn = read_code(bytes(shades), stride=width, width=width, height=2)  # of these three lines, 1 is the middle
+    assert drawn is not None, "the blocks in the picture cannot be read"
+    return (now - drawn) / 1000
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (320, 568)])
@@ -194,6 +213,7 @@ async def test_the_keyboard_is_enough(browser: Browser, place: Place) -> None:
     await expect(page.locator(".quality")).to_be_focused()
     nameless = await page.evaluate(
         """[...document.querySelectorAll('button, a, input, textarea, select, [role=button]')]
+            .filter((one) => one.checkVisibility())
             .filter((one) => !(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.length))
             .map((one) => one.outerHTML)"""
     )
