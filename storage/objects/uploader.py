@@ -90,8 +90,10 @@ class Uploader:
             self._wake.clear()
             pause = self._dispatch()
             self._until = math.inf if pause is None else time.monotonic() + pause
+            # Not wait_for, which on Python 3.11 can swallow a cancellation that comes with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     def _dispatch(self) -> float | None:
         """Start what may start; returns how long until the clock alone gives more to do (None: it will not)."""
