@@ -2,7 +2,8 @@
 
 An encoder sends each frame by itself, so a loop that wakes for every one of them spends most of its time waking. A
 Sweep asks all its sockets at once, every `interval` seconds, and reads those that have something: a frame waits at most
-that long, and 40 publishers cost about as many wake-ups as one. It beats only while it has sockets.
+that long, and 40 publishers cost about as many wake-ups as two. With fewer than FEW sockets each wakes the loop by
+itself, which is cheaper then.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
+FEW = 3
 SLICE = 0.004
 """Seconds after which a sweep lets the loop do other things before it reads on."""
 
@@ -36,6 +38,7 @@ class Sweep:
         self._interval = interval
         self._poller: _Poller | None = None
         self._sources: dict[int, Source] = {}
+        self._beating = False
         self._timer: asyncio.Handle | None = None
 
     def start(self) -> None:
@@ -44,16 +47,25 @@ class Sweep:
     def add(self, source: Source) -> None:
         assert self._poller is not None
         fd = source.fileno()
-        self._poller.add(fd)
         self._sources[fd] = source
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._interval, self._beat)
+        if self._beating:
+            self._poller.add(fd)
+        else:
+            asyncio.get_running_loop().add_reader(fd, self._wake, source)
+            if len(self._sources) >= FEW:
+                self._change(beating=True)
 
     def remove(self, source: Source) -> None:
         """Before the socket is closed."""
         fd = source.fileno()
-        if self._sources.pop(fd, None) is not None and self._poller is not None:
-            self._poller.remove(fd)
+        if self._sources.pop(fd, None) is None or self._poller is None:
+            return
+        if not self._beating:
+            asyncio.get_running_loop().remove_reader(fd)
+            return
+        self._poller.remove(fd)
+        if len(self._sources) < FEW - 1:
+            self._change(beating=False)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -62,14 +74,43 @@ class Sweep:
         if self._poller is not None:
             self._poller.close()
             self._poller = None
+        if not self._beating:
+            for fd in self._sources:
+                asyncio.get_running_loop().remove_reader(fd)
         self._sources.clear()
 
     def describe(self) -> dict[str, object]:
         return {"interval": self._interval, "sources": len(self._sources)}
 
+    def _change(self, *, beating: bool) -> None:
+        """From waking for each to beating for all, or back."""
+        loop = asyncio.get_running_loop()
+        assert self._poller is not None
+        self._beating = beating
+        for fd, source in self._sources.items():
+            if beating:
+                loop.remove_reader(fd)
+                self._poller.add(fd)
+            else:
+                self._poller.remove(fd)
+                loop.add_reader(fd, self._wake, source)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(self._interval, self._beat) if beating else None
+
+    def _wake(self, source: Source) -> None:
+        self._give(source, time.monotonic())
+
+    def _give(self, source: Source, now: float) -> None:
+        try:
+            source.on_readable(now)
+        except Exception:
+            log.exception("a publisher's connection failed and was taken off")
+            self.remove(source)
+
     def _beat(self) -> None:
         self._timer = None
-        if self._poller is None or not self._sources:
+        if self._poller is None or not self._beating:
             return
         self._read(self._poller.ready(), 0)
 
@@ -82,15 +123,13 @@ class Sweep:
             source = sources.get(ready[index])
             if source is None:
                 continue
-            try:
-                source.on_readable(now)
-            except Exception:
-                log.exception("a publisher's connection failed and was taken off")
-                self.remove(source)
+            self._give(source, now)
+            if not self._beating or self._timer is not None:  # it stopped, or began anew
+                return
             if time.monotonic() > stop and index + 1 < len(ready):
                 self._timer = loop.call_soon(self._read, ready, index + 1)
                 return
-        self._timer = loop.call_later(self._interval, self._beat) if sources else None
+        self._timer = loop.call_later(self._interval, self._beat)
 
 
 class _Poller(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from media.protocols import amf
-from media.protocols.errors import CommandError
+from media.protocols.errors import CommandError, ProtocolError
 from media.protocols.rtmp import chunks, commands
 from media.protocols.rtmp.chunks import ChunkReader, ChunkWriter, Message
 from media.protocols.rtmp.handshake import Handshake
@@ -51,7 +51,8 @@ class Goodbye:
 
 
 Event = Message | PublishRequested | Metadata | PublishEnded | Goodbye
-"""A Message is sound or picture of the accepted stream: type AUDIO or VIDEO, body as in an FLV tag."""
+"""A Message is sound or picture of the stream: type AUDIO or VIDEO, body as in an FLV tag. After a PublishRequested
+some may come before it is answered: keep them for `accept`."""
 
 
 class RtmpConnection:
@@ -72,17 +73,23 @@ class RtmpConnection:
         self._last_stream = 0
         self._stream = 0  # the message stream that publishes or asks to
         self._asked = False
+        self._fault: ProtocolError | None = None
 
     @property
     def backlog(self) -> bool:
-        return self._reader.backlog
+        return self._reader.backlog or self._fault is not None
 
     @property
     def buffered(self) -> int:
         return self._reader.buffered
 
     def receive(self, data: chunks.Bytes) -> list[Event]:
-        """Raises ProtocolError; the connection is of no use after that, except to send `farewell`."""
+        """Raises ProtocolError; the connection is of no use after that, except to send `farewell`.
+
+        Events from before the fault are returned first, and the next call raises.
+        """
+        if self._fault is not None:
+            raise self._fault
         self.received += len(data)
         if self._handshake is not None:
             self._out += self._handshake.receive(bytes(data))
@@ -91,12 +98,17 @@ class RtmpConnection:
             data = self._handshake.rest
             self._handshake = None
         events: list[Event] = []
-        for message in self._reader.receive(data):
-            if 8 <= message.type <= 9:
-                if self.publishing:
-                    events.append(message)
-            else:
-                self._message(message, events)
+        try:
+            for message in self._reader.receive(data):
+                if 8 <= message.type <= 9:
+                    if self.publishing or self._asked:  # some do not wait for the answer to publish
+                        events.append(message)
+                else:
+                    self._message(message, events)
+        except ProtocolError as fault:
+            if not events:
+                raise
+            self._fault = fault
         if self.received - self._acknowledged >= self._window:
             self._acknowledged = self.received
             self._control(chunks.ACKNOWLEDGEMENT, struct.pack(">I", self.received & 0xFFFFFFFF))
@@ -151,13 +163,13 @@ class RtmpConnection:
         values = amf.decode_envelope(payload)
         if values and values[0] == "@setDataFrame":
             values = values[1:]
-        if len(values) > 1 and values[0] == "onMetaData" and isinstance(values[1], dict) and self.publishing:
+        if len(values) > 1 and values[0] == "onMetaData" and isinstance(values[1], dict):
             events.append(Metadata(values[1]))
 
     def _aggregate(self, message: Message, events: list[Event]) -> None:
         """FLV tags in one message (section 7.1.6): their times are moved so that the first has the message's."""
         body, at, base = message.payload, 0, None
-        if not self.publishing:
+        if not (self.publishing or self._asked):
             return
         for _ in range(MAX_AGGREGATE):
             if at + 11 > len(body):
