@@ -34,6 +34,8 @@ AWAY = (
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
     OSError,
     TimeoutError,
 )
@@ -140,7 +142,10 @@ class RoomWriter:
         channel = channel_of(self._room_id)
         for fact in facts:
             erased = (fact.erased.offset, encode(Said(fact.erased))) if fact.erased is not None else None
-            self._fanout.deliver(channel, str(epoch), fact.offset, encode(fact.change), erased)
+            try:
+                self._fanout.deliver(channel, str(epoch), fact.offset, encode(fact.change), erased)
+            except Exception:  # it is on disk: whoever compares with the store will find it
+                log.exception("a stored chat change could not be told")
         for operation, outcome in zip(batch, outcomes, strict=True):
             if operation.done.done():
                 continue  # the caller has gone

@@ -364,3 +364,23 @@ async def test_a_nul_harms_nothing(server: Server, world: World) -> None:
     assert ack["data"]["message"]["text"] == "ab"
     refused = await ann.ask("publish", channel=channel_of(room.id), data={"text": "x", "nonce": "a\x00b"})
     assert refused["code"] == "bad_message"
+
+
+async def test_a_fault_in_telling_neither_loses_nor_doubles(server: Server, world: World) -> None:
+    room = world.broadcast()
+    channel = channel_of(room.id)
+    reader = await server.connect()
+    await reader.ask("subscribe", channel=channel)
+    told = server.hub.deliver
+    failed: list[int] = []
+
+    def fail(name: str, epoch: str, offset: int, data: bytes, erased: Any = None) -> None:
+        failed.append(offset)
+        raise RuntimeError("a fault between the commit and telling")
+
+    server.hub.deliver = fail  # type: ignore[method-assign]
+    bodies = [{"text": str(number)} for number in range(20)]
+    await asyncio.gather(*(server.json("POST", f"{room.id}/chat", "ann", 201, json=body) for body in bodies))
+    server.hub.deliver = told  # type: ignore[method-assign]
+    assert sorted(failed) == list(range(1, 21))
+    await eventually(lambda: reader.offsets(channel) == list(range(1, 21)))
