@@ -135,6 +135,13 @@ def s3(s3_server: S3Server) -> S3:
     return S3(s3_server.endpoint, bucket, "us-east-1", ACCESS_KEY, SECRET_KEY, s3_server)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for the guard of the event loop can be run alone: `pytest -m quick_loop`."""
+    for item in items:
+        if "quick_loop" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.quick_loop)
+
+
 class _SlowCallbacks(logging.Handler):
     """Collects asyncio's "Executing … took … seconds" warnings."""
 
