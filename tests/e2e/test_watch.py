@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -117,7 +118,7 @@ async def test_windows_of_one_profile_play_and_chat_at_once(browser: Browser, pl
 
 
 async def test_the_delay_read_from_the_clock_in_the_picture(
-    browser: Browser, place: Place, record_property: pytest.RecordProperty
+    browser: Browser, place: Place, record_property: Callable[[str, object], None]
 ) -> None:
     demo = await place.demo()
     here = await window(await browser.new_context(), f"{place.http}/watch/{demo}")
@@ -152,7 +153,7 @@ async def clock_delay(here: Window) -> float:
     )
     drawn = read_code(bytes(shades), stride=width, width=width, height=2)  # of these three lines, 1 is the middle
     assert drawn is not None, "the blocks in the picture cannot be read"
-    return (now - drawn) / 1000
+    return float(now - drawn) / 1000
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (320, 568)])
@@ -283,7 +284,7 @@ async def test_a_lost_socket_recovers_by_its_place(browser: Browser, place: Plac
     joined = await here.page.evaluate("window.sockets.at(-1).sent.find((one) => one.type === 'subscribe').since")
 
     async def second() -> bool:
-        return await here.page.evaluate("window.sockets.length") == 2
+        return bool(await here.page.evaluate("window.sockets.length === 2"))
 
     await eventually(second)
     assert joined["offset"] > 0
