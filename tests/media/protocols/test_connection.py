@@ -35,9 +35,9 @@ from tests.media.protocols.wire import (
 )
 
 
-def feed(connection: RtmpConnection, *pieces: bytes) -> list[Event]:
+def feed(connection: RtmpConnection, *pieces: bytes, into: list[Event] | None = None) -> list[Event]:
     """As the owner of a socket does it: every publish is accepted at once."""
-    events: list[Event] = []
+    events: list[Event] = [] if into is None else into
     for piece in pieces:
         rest: bytes = piece
         while True:
@@ -212,7 +212,7 @@ def run(data: bytes, cuts: list[int]) -> tuple[list[Event], str, bytes]:
     error = ""
     try:
         for start, end in itertools.pairwise(edges):
-            events += feed(connection, data[start:end])
+            feed(connection, data[start:end], into=events)
             assert connection.buffered <= 32768
     except ProtocolError as fault:
         error = fault.reason
