@@ -24,8 +24,9 @@ from media.package.cmaf import fragment
 from media.package.timing import SHORTEST, fits, frame_duration, mean_distance, part_target
 from media.samples import Codec, Kind, Sample, Track
 
-SLACK = 0.25
-"""Seconds over the target duration that round down to it (RFC 8216bis, 4.4.3.1)."""
+AUDIO_SLACK = 0.4
+"""Seconds by which audio may go over the target duration, waiting for the video to say where the segment ends; such a
+segment still rounds down to the target (RFC 8216bis, 4.4.3.1)."""
 
 KEY_SLACK = 0.02
 """Seconds by which a key frame may come early and still end a segment: clocks that count milliseconds round."""
@@ -65,19 +66,21 @@ class OpenTrack:
     """One track of a timeline: its open part, and where its open segment began."""
 
     __slots__ = (
-        "begun", "cursor", "datas", "distance", "dropped", "expected", "half", "keys", "last", "last_key", "letter",
-        "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence", "shift", "shortest", "start", "started",
-        "times", "track", "video",
+        "awaits_key", "begun", "cursor", "datas", "distance", "dropped", "earliest", "expected", "half", "keys", "last",
+        "last_key", "letter", "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence", "shift",
+        "shortest", "start", "started", "times", "track", "video",
     )  # fmt: skip
 
     def __init__(self, letter: str, track: Track, shift: int, msn: int, start: int, sequence: int) -> None:
         self.letter = letter
         self.track = track
         self.video = track.kind is Kind.VIDEO
+        self.awaits_key = self.video
         self.scale = track.timescale
         self.shift = shift
         self.msn = msn
         self.start = start  # of the open segment, ticks
+        self.earliest = start  # what is older belongs before this timeline
         self.started = False  # whether the open segment has media
         self.begun = False  # whether the timeline has media of this track
         self.sequence = sequence
@@ -96,8 +99,8 @@ class OpenTrack:
         self.datas: list[bytes] = []
 
     def fix(self, frame: float, target: float) -> None:
-        self.predicted = max(1, int(frame * self.scale))
-        self.half = self.predicted // 2
+        self.predicted = max(1, min(int(frame * self.scale), int(target * self.scale)))
+        self.half = min(self.predicted // 2, self.scale // 10)
         self.longest = int(target * self.scale)
         self.shortest = -int(-SHORTEST * target * self.scale)
 
@@ -168,7 +171,7 @@ class Segmenter:
         self._ends[end_msn] = max(end, self._began)
         for track in self._open.values():
             while track.msn <= end_msn:
-                self._close_segment(track, None, forced=False)
+                self._close_segment(track, None, forced=False, last=track.msn == end_msn)
         return end_msn + 1
 
     @property
@@ -261,7 +264,7 @@ class Segmenter:
         target = self.part_target
         if target and (video is None or fits(target, video, 0.0)) and (audio is None or fits(target, audio, 0.0)):
             return
-        self.part_target = part_target(self._cuts.part, video, audio, self._cuts.target)
+        self.part_target = part_target(self._cuts.part, video, audio, self._cuts.target / 2)
         self._sink.on_part_target(self.part_target)
 
     # one sample
@@ -269,12 +272,21 @@ class Segmenter:
     def _take(self, track: OpenTrack, sample: Sample) -> bool:
         dts = sample.dts + track.shift
         pts = sample.pts + track.shift
-        if dts <= track.last or dts < 0:
+        if dts <= track.last or dts < track.earliest:
             track.dropped += 1
             return True
         if track.last >= 0 and dts - track.last > self._hole_limit * track.scale:
             self.jumped = True
             return False
+        if track.awaits_key:
+            if not sample.key:
+                self.discarded += 1
+                return True
+            track.awaits_key = False
+        if track.video:
+            step = dts - track.last
+            if track.last >= 0 and step <= track.longest:
+                track.predicted += (step - track.predicted) >> 4
         track.last = dts
         if not track.video:
             if sample.duration:
@@ -336,13 +348,12 @@ class Segmenter:
                 self._close_segment(track, dts, forced=False)
                 continue
             age = now - self._began
-            if key and track is self._lead and age >= self._cuts.segment - KEY_SLACK:
+            most = self._cuts.target + (track.half / track.scale if track is self._lead else AUDIO_SLACK)
+            if key and track is self._lead and self._cuts.segment - KEY_SLACK <= age <= most:
                 at, forced = now, False
-                if age > self._cuts.target + SLACK:
-                    at, forced = self._began + self._cuts.target, True
-            elif age + track.predicted / track.scale > self._cuts.target + (SLACK if track is self._lead else 0.4):
-                at = min(now, self._began + self._cuts.target)
-                forced = True
+            elif age + track.predicted / track.scale > most:
+                # no key frame in time; after a pause so long that the boundary has passed, it is where it had to be
+                at, forced = (now if age <= most else self._began + self._cuts.target), True
             else:
                 return
             self._ends[track.msn] = self._began = at
@@ -350,20 +361,21 @@ class Segmenter:
                 self.forced += 1
             self._close_segment(track, dts, forced=forced)
 
-    def _close_segment(self, track: OpenTrack, dts: int | None, *, forced: bool) -> None:
-        """dts: of the sample that comes next; None at the end of the timeline."""
+    def _close_segment(self, track: OpenTrack, dts: int | None, *, forced: bool, last: bool = False) -> None:
+        """dts: of the sample that comes next, None when there is none yet. last: of the timeline."""
         msn = track.msn
         boundary = round(self._ends[msn] * track.scale)
         end = boundary
-        if dts is not None and abs(dts - boundary) <= 2 * track.predicted:
+        if dts is not None and abs(dts - boundary) <= min(2 * track.predicted, track.scale // 20):
             end = dts
             if not track.times and track.cursor >= 0 and abs(dts - track.cursor) <= track.predicted:
                 end = track.cursor
         if track.times:
             self._close_part(track, end)
-        if dts is None and track.started:
+        if last and track.started:
             end = track.cursor
-        end = max(end, track.start + 1)
+        # tracks may begin a frame apart, and frames may be long: what is listed must still round to the target
+        end = min(max(end, track.start + 1), track.start + int((self._cuts.target + 0.49) * track.scale))
         self._sink.on_segment(track.letter, msn, track.start, end - track.start, gap=not track.started, forced=forced)
         if not track.started:
             track.cursor = -1  # after a gap there is nothing to be continuous with

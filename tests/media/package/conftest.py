@@ -8,6 +8,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import av
 import pytest
@@ -264,6 +265,61 @@ def _encode_audio(seconds: float, name: str, rate: int, delay: float) -> tuple[T
     return Track(2, codec, rate, config, text, sample_rate=rate, channels=2), samples
 
 
+class Run(NamedTuple):
+    """One fragment as a reader sees it."""
+
+    decode_time: int
+    durations: list[int]
+    offsets: list[int]
+    keys: list[bool]
+    payloads: list[bytes]
+
+
+def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    found = []
+    at = 0
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        assert size >= 8
+        assert at + size <= len(data)
+        found.append((kind, data[at + 8 : at + size]))
+        at += size
+    return found
+
+
+def fragments(data: bytes) -> list[Run]:
+    """Read moof and mdat pairs by the letter of ISO/IEC 14496-12."""
+    runs = []
+    top = boxes(data)
+    assert [kind for kind, _ in top] == [b"moof", b"mdat"] * (len(top) // 2)
+    for (_, moof), (_, mdat) in zip(top[::2], top[1::2], strict=True):
+        traf = dict(boxes(dict(boxes(moof))[b"traf"]))
+        flags, _, duration, default_flags = struct.unpack(">IIII", traf[b"tfhd"])
+        assert flags == 0x020028
+        version, decode_time = struct.unpack(">IQ", traf[b"tfdt"])
+        assert version == 0x01000000
+        head, count, offset = struct.unpack_from(">IIi", traf[b"trun"])
+        assert head >> 24 == 1
+        assert offset == 8 + len(moof) + 8
+        rest = traf[b"trun"][12:]
+        if head & 0xFFFFFF == 0x0201:
+            sizes = list(struct.unpack(f">{count}I", rest))
+            rows = [(duration, size, default_flags, 0) for size in sizes]
+        else:
+            assert head & 0xFFFFFF == 0x0F01
+            rows = list(struct.iter_unpack(">IIIi", rest))
+        assert len(rows) == count
+        payloads, at = [], 0
+        for _, size, _, _ in rows:
+            payloads.append(mdat[at : at + size])
+            at += size
+        assert at == len(mdat)
+        runs.append(
+            Run(decode_time, [r[0] for r in rows], [r[3] for r in rows], [not r[2] & 0x10000 for r in rows], payloads)
+        )
+    return runs
+
+
 @pytest.fixture
 def shelf() -> MemoryShelf:
     return MemoryShelf()
@@ -290,4 +346,6 @@ def kit() -> SimpleNamespace:
         made_up=made_up,
         feed=feed,
         encode=encode,
+        boxes=boxes,
+        fragments=fragments,
     )
