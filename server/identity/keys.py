@@ -47,6 +47,8 @@ class KeyRing:
         return await self._create(retire=True)
 
     async def refresh(self) -> None:
+        """Read the keys again. Raises what the database raises."""
+        self._looked_at = time.monotonic()  # also when it fails: a database that is away is not asked for each token
         async with self._database.acquire() as connection:
             rows = await store.signing_keys(connection, now() - self._life)
         self._private = {
@@ -54,7 +56,6 @@ class KeyRing:
         }
         self._public = {kid: self._public.get(kid) or key.public_key() for kid, key in self._private.items()}
         self._current = next((row.kid for row in rows if row.retired_at is None), "")
-        self._looked_at = time.monotonic()
 
     @property
     def signing(self) -> tuple[str, Ed25519PrivateKey]:

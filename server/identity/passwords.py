@@ -12,6 +12,8 @@ import asyncio
 import base64
 import hmac
 import os
+import sys
+import threading
 import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +48,7 @@ class Match:
 class Passwords:
     def __init__(self, concurrency: int, cost: Cost | None = None) -> None:
         self._cost = cost or Cost()
-        self._threads = ThreadPoolExecutor(max(concurrency, 1), thread_name_prefix="argon2")
+        self._threads = ThreadPoolExecutor(max(concurrency, 1), thread_name_prefix="argon2", initializer=_step_back)
         self._limit = max(concurrency, 1) * _WAITING_PER_THREAD
         self._under_way = 0
         self._nobody = self._dummy()
@@ -96,6 +98,12 @@ class Passwords:
         cost = self._cost
         salt, digest = (base64.b64encode(os.urandom(n)).decode().rstrip("=") for n in (_SALT_BYTES, _HASH_BYTES))
         return f"$argon2id$v=19$m={cost.memory},t={cost.passes},p={cost.lanes}${salt}${digest}"
+
+
+def _step_back() -> None:
+    """Let the event loop go first when cores are short. Only Linux has priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _argon2(password: str, salt: bytes, cost: Cost) -> str:

@@ -68,9 +68,6 @@ class LogOutput(logging.Handler):
     def start(self) -> None:
         self._thread.start()
 
-    def createLock(self) -> None:
-        self.lock = None  # appending to a deque needs none
-
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)

@@ -121,7 +121,7 @@ class Edge:
     @web.middleware
     async def middleware(self, request: web.Request, handler: AnyHandler) -> web.StreamResponse:
         """Around everything. Declared routes do their own work, media wants none."""
-        if handler in self.declared:
+        if request.match_info.handler in self.declared:
             return await handler(request)
         if request.path.startswith(self._media_prefixes):
             try:

@@ -58,14 +58,17 @@ class Runner(web.AppRunner):
 
     __slots__ = ("_options",)
 
-    def __init__(self, app: web.Application, **options: Any) -> None:
-        self._options = {"access_log": None, "keepalive_timeout": KEEPALIVE_TIMEOUT, **options}
-        super().__init__(app, handle_signals=False, **self._options)
+    def __init__(self, app: web.Application, *, shutdown_timeout: float) -> None:
+        self._options: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEPALIVE_TIMEOUT}
+        super().__init__(app, handle_signals=False, shutdown_timeout=shutdown_timeout, **self._options)
 
     async def _make_server(self) -> web.Server:
         return _Server(await super()._make_server(), self._options)
 
 
-def runner(app: web.Application) -> web.AppRunner:
-    """What serves an application: `await setup()`, then sites as with aiohttp's own."""
-    return Runner(app)
+def runner(app: web.Application, *, shutdown_timeout: float = 60.0) -> web.AppRunner:
+    """What serves an application: `await setup()`, then sites as with aiohttp's own.
+
+    shutdown_timeout: the longest that `cleanup` waits for requests under way, s.
+    """
+    return Runner(app, shutdown_timeout=shutdown_timeout)

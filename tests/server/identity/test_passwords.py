@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
+from server.identity import passwords as module
 from server.identity.errors import HashingBusy
 from server.identity.passwords import Cost, Match, Passwords
 from tests.server.identity.stack import QUICK
@@ -47,11 +49,19 @@ async def test_a_hash_made_cheaper_is_made_again() -> None:
     new.close()
 
 
-@pytest.mark.usefixtures("quick_loop")
-async def test_the_queue_is_bounded_and_the_loop_free() -> None:
-    passwords = Passwords(1, Cost())
+async def test_the_queue_is_bounded_and_hashes_are_made_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+    argon2 = module._argon2
+
+    def watched(password: str, salt: bytes, cost: Cost) -> str:
+        threads.add(threading.current_thread().name)
+        return argon2(password, salt, cost)
+
+    monkeypatch.setattr(module, "_argon2", watched)
+    passwords = Passwords(1, QUICK)
     results = await asyncio.gather(*(passwords.hash("secret") for _ in range(40)), return_exceptions=True)
     assert sum(isinstance(result, HashingBusy) for result in results) == 8
     assert sum(isinstance(result, str) for result in results) == 32
     assert passwords.describe()["under_way"] == 0
+    assert threads == {"argon2_0"}
     passwords.close()

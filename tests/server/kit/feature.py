@@ -159,7 +159,7 @@ class _Server(TestServer):
     """Runs the application as the product does."""
 
     async def _make_runner(self, **options: Any) -> web.AppRunner:
-        return runner(self.app)
+        return runner(self.app, shutdown_timeout=5)
 
 
 @asynccontextmanager
