@@ -1,8 +1,8 @@
 """A broadcast: one publisher at a time, many bounded readers; and the registry of what is live in this process.
 
 A Broadcast is made when its first publisher is admitted and dies when the product ends it. Publishers come and go
-within it (a dropped encoder, a deploy): each is a PublisherSession with a timeline of its own. A session holds its first
-samples back until both tracks are known or HEADER_WAIT has passed, so that readers learn of all tracks at once.
+within it (a dropped encoder, a deploy): each is a PublisherSession with a timeline of its own. A session holds its
+first samples back until both tracks are known or HEADER_WAIT has passed, so that readers learn of all tracks at once.
 
 Readers are called on the loop, in order, without waiting. A reader that cannot keep up is its own problem: one that
 needs time puts itself behind a QueueReader, which drops to the next key frame and counts.

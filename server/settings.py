@@ -25,9 +25,9 @@ def _setting(default: object, doc: str) -> typing.Any:
 class Settings:
     # where it listens
     http_host: str = _setting("0.0.0.0", "address the HTTP server listens on")
-    http_port: int = _setting(8080, "port of HTTP and WebSocket")
+    http_port: int = _setting(8080, "port of HTTP and WebSocket; 0: any free one")
     rtmp_host: str = _setting("0.0.0.0", "address the RTMP server listens on")
-    rtmp_port: int = _setting(1935, "port of RTMP; 0 turns it off")
+    rtmp_port: int = _setting(1935, "port of RTMP; 0: any free one")
     rtmps_port: int = _setting(1936, "port of RTMP over TLS, opened when TLS_CERT and TLS_KEY are set")
     tls_cert: str = _setting("", "file with the certificate chain (PEM) for RTMPS")
     tls_key: str = _setting("", "file with the private key (PEM) for RTMPS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from typing import Any
 
 from aiohttp import web
 
@@ -63,7 +64,7 @@ def routes(health: Health, metrics: Metrics, settings: Settings) -> Routes:
         summary="What every part says of itself",
         errors=(Unauthorized, Forbidden),
     )
-    async def detailed(call: Call) -> dict[str, object]:
+    async def detailed(call: Call) -> dict[str, Any]:
         """For operators: guarded like /metrics. Always 200; `status` says how it is."""
         permit(call)
         report = await health.report()

@@ -17,13 +17,11 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from media.package.live import LivePackage, PackageOptions
-from media.package.recording import Recording
-from storage.objects.spool import Spool
-
 from media.broadcast import Broadcast as Media
 from media.broadcast import PublisherSession, Registry
 from media.ingest.gate import PublishRequest, Refused
+from media.package.live import LivePackage, PackageOptions
+from media.package.recording import Recording
 from server.kit.clock import now
 from server.streaming.broadcasts import store
 from server.streaming.broadcasts.live import Live, prefix
@@ -31,6 +29,7 @@ from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State
 from server.streaming.channels import store as channels
 from server.streaming.channels.models import Channel
 from server.streaming.channels.service import hash_key
+from storage.objects.spool import Spool
 from storage.postgres.database import Database
 
 log = logging.getLogger(__name__)
@@ -120,6 +119,12 @@ class Director:
             "broadcasts": len(self._live),
             "live": sum(1 for live in self._live.values() if live.state is State.LIVE),
         }
+
+    def by_state(self) -> dict[str, float]:
+        counts = dict.fromkeys(State, 0.0)
+        for live in self._live.values():
+            counts[live.state] += 1
+        return {state.value: count for state, count in counts.items()}
 
     def get(self, id: str) -> Live | None:
         return self._live.get(id)
@@ -251,7 +256,20 @@ class Director:
         self._announcer.state(live.channel, {"state": State.ENDED, "recording": recording is not None})
         self._on_channel.pop(live.row.channel_id, None)
         self.registry.remove(live.id)
-        asyncio.get_running_loop().call_later(LINGER if started else 0, self._drop, live)
+        live.recorded = recording is not None
+        asyncio.get_running_loop().call_later(LINGER if started else 0, self._leave, live)
+
+    def _leave(self, live: Live) -> None:
+        """The last player is through with the live playlists; what was not recorded goes."""
+        self._drop(live)
+        self._spawn(self._clean_up(live))
+
+    async def _clean_up(self, live: Live) -> None:
+        await live.shelf.close()
+        if not live.recorded:
+            await self._spool.delete_prefix(prefix(live.row.id))
+            async with self._database.acquire() as conn:
+                await store.forget_recording(conn, live.row.id)
 
     async def forget(self, id: str) -> None:
         """The broadcast was deleted: nothing of it is served any more."""

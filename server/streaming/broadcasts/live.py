@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-from media.package.live import LivePackage
-from storage.objects.spool import SpoolShelf
-
 from media.broadcast import Broadcast as Media
+from media.package.live import LivePackage
 from server.streaming.broadcasts.models import Broadcast, State, TrackView
+from storage.objects.spool import SpoolShelf
 
 
 def prefix(id: UUID | str) -> str:
@@ -36,6 +35,7 @@ class Live:
         self.state = row.state
         self.started = row.started_at is not None
         self.ended_at = 0.0
+        self.recorded = True
         self.thumbnail: bytes | None = None
         self.thumbnail_at = 0.0
         self.writes = asyncio.Lock()

@@ -174,3 +174,12 @@ class JoinView(msgspec.Struct, frozen=True):
     playback: Playback
     channel: str
     viewers: int
+
+
+class Room(msgspec.Struct, frozen=True):
+    """A broadcast as those beside it see it: its owner, and whether it has not ended."""
+
+    id: UUID
+    owner_id: UUID
+    open: bool
+    started_at: datetime | None

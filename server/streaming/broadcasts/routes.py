@@ -91,7 +91,7 @@ def routes(broadcasts: Broadcasts, addresses: Addresses) -> Routes:
     async def join(call: Call, id: UUID) -> JoinView:
         """Where to play, and the realtime channel beside it. Sets the cookie by which one viewer is counted once."""
         if COOKIE not in call.request.cookies:
-            call.set_cookie(COOKIE, new_viewer(), max_age=COOKIE_SECONDS, httponly=True, samesite="Lax", path="/")
+            call.set_cookie(COOKIE, new_viewer(), max_age=COOKIE_SECONDS)
         return await broadcasts.join(id, addresses.seen_from(call.request))
 
     return api

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from server.streaming.broadcasts.errors import (
     StillLive,
     VisibilityNotYet,
 )
-from server.streaming.broadcasts.live import Live, prefix
+from server.streaming.broadcasts.live import Live
 from server.streaming.broadcasts.models import (
     ON_AIR,
     Broadcast,
@@ -35,6 +35,7 @@ from server.streaming.broadcasts.models import (
     Owner,
     Playback,
     RecordingView,
+    Room,
     StartBody,
     StartedView,
     State,
@@ -42,14 +43,12 @@ from server.streaming.broadcasts.models import (
 from server.streaming.channels import store as channels
 from server.streaming.channels.service import Channels
 from storage.jobs import Jobs
-from storage.objects import ObjectStore
 from storage.postgres.database import Database
 
 DELETED_JOB = "streaming.broadcast_deleted"
 RETENTION_JOB = "streaming.retention"
 PLACEHOLDER = "/assets/placeholder.svg"
 EVENTS_SHOWN = 50
-RETENTION_BATCH = 100
 
 
 class PersonLike(Protocol):
@@ -87,7 +86,6 @@ class Broadcasts:
         jobs: Jobs,
         *,
         record: bool,
-        retention_days: int,
     ) -> None:
         self._database = database
         self._director = director
@@ -97,7 +95,6 @@ class Broadcasts:
         self._pictures = pictures
         self._jobs = jobs
         self._record = record
-        self._retention_days = retention_days
 
     async def start(self, caller: Caller, body: StartBody, address: Address) -> StartedView:
         """Prepare a broadcast: the next push with the caller's key belongs to it."""
@@ -219,17 +216,26 @@ class Broadcasts:
             raise NoSuchBroadcast("It was deleted, or the address is wrong.")
         return JoinView(playback=_playback(id, address), channel=f"live:{id}", viewers=self._audience.count(str(id)))
 
-    async def sweep(self, objects: ObjectStore) -> int:
-        """Delete recordings past RETENTION_DAYS: their files first, so that a crash between repeats it."""
-        if not self._retention_days:
-            return 0
-        before = now() - timedelta(days=self._retention_days)
-        async with self._database.transaction() as conn:
-            old = await store.expired_recordings(conn, before, RETENTION_BATCH)
-            for id in old:
-                await objects.delete_prefix(prefix(id) + "/")
-                await store.forget_recording(conn, id)
-        return len(old)
+    async def room(self, id: UUID) -> Room | None:
+        """What chat needs to know of a broadcast: whose it is, and whether one may still write beside it."""
+        async with self._database.acquire() as conn:
+            row = await store.get(conn, id)
+        if row is None:
+            return None
+        live = self._director.get(str(id))
+        ended = State.ENDED in (row.state, live.state if live is not None else None)
+        return Room(id=id, owner_id=row.owner_id, open=not ended, started_at=row.started_at)
+
+    async def state_of(self, id: UUID) -> dict[str, object] | None:
+        """The fact that the channel beside it carries: as `Announcer.state` gave it last."""
+        live = self._director.get(str(id))
+        if live is not None:
+            return {"state": live.state}
+        async with self._database.acquire() as conn:
+            row = await store.get(conn, id)
+        if row is None:
+            return None
+        return {"state": row.state} if row.state is not State.ENDED else _ended(row.recording is not None)
 
     async def _own(self, conn: Any, id: UUID, caller: Caller) -> Broadcast:
         row = await store.lock(conn, id)
@@ -274,6 +280,10 @@ class Broadcasts:
         return address.http + PLACEHOLDER
 
 
+def _ended(recorded: bool) -> dict[str, object]:
+    return {"state": State.ENDED, "recording": recorded}
+
+
 def _check_visibility(value: str) -> None:
     if value not in ("public", "unlisted"):
         raise VisibilityNotYet(
@@ -282,7 +292,8 @@ def _check_visibility(value: str) -> None:
 
 
 def _state(row: Broadcast, live: Live | None) -> State:
-    return live.state if live is not None else row.state
+    # while the recording is being closed the live side has ended already; it counts once that is written
+    return live.state if live is not None and live.state is not State.ENDED else row.state
 
 
 def _playback(id: UUID, address: Address) -> Playback:

@@ -15,9 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from aiohttp import web
-from media.package.answer import Answer
-from storage.objects.spool import Spool
 
+from media.package.answer import Answer
 from server.streaming.broadcasts import store
 from server.streaming.broadcasts.director import Director
 from server.streaming.broadcasts.live import Live, prefix
@@ -25,6 +24,7 @@ from server.streaming.broadcasts.models import State
 from server.streaming.playback.thumbnails import NAME as THUMBNAIL
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
+from storage.objects.spool import Spool
 from storage.postgres.database import Database
 
 PUBLIC_GRANT = "p"

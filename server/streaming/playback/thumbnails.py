@@ -6,17 +6,17 @@ import asyncio
 import logging
 import time
 
-from storage.objects.spool import Spool
-
 from media.transcode.child import ChildFailed
 from media.transcode.thumbnail import Thumbnailer
 from server.streaming.broadcasts import store
 from server.streaming.broadcasts.live import Live, prefix
+from storage.objects.spool import Spool
 from storage.postgres.database import Database
 
 log = logging.getLogger(__name__)
 
 NAME = "thumb.jpg"
+FIRST_KEY_SECONDS = 5.0
 
 
 class Thumbnails:
@@ -44,9 +44,12 @@ class Thumbnails:
         await self._thumbnailer.close()
 
     async def _make(self, live: Live) -> None:
-        key = live.media.last_key
-        if key is None:
-            return
+        deadline = time.monotonic() + FIRST_KEY_SECONDS
+        while (key := live.media.last_key) is None:
+            # it just went live, and the first key frame is on its way
+            if not live.on_air or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.1)
         live.thumbnail_at = time.monotonic()
         try:
             jpeg = await self._thumbnailer.jpeg(*key)

@@ -33,7 +33,7 @@ class Channels(Protocol):
 
     def viewers(self, channel: str) -> Iterable[str]: ...
 
-    def set_viewers(self, channel: str, count: int) -> None: ...
+    def set_viewers(self, channel: str, count: int | None) -> None: ...
 
 
 class Viewers:
@@ -94,6 +94,9 @@ class Viewers:
         for id, seen in list(self._seen.items()):
             for viewer in [viewer for viewer, at in seen.items() if at < oldest]:
                 del seen[viewer]
-            self._hub.set_viewers(f"live:{id}", self.count(id))
-            if not seen:
+            if seen:
+                self._hub.set_viewers(f"live:{id}", self.count(id))
+            else:
+                # nobody asks for media here any more: the hub's own count of who holds the channel is all there is
                 del self._seen[id]
+                self._hub.set_viewers(f"live:{id}", None)

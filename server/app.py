@@ -1,0 +1,95 @@
+"""Builds the aiohttp application from a Wiring, and is the server that `python -m server` starts and stops."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+from aiohttp import web
+
+from server.community.chat import routes as chat
+from server.identity import routes as identity
+from server.kit.http import install
+from server.kit.logs import configure
+from server.ops import routes as operation
+from server.settings import Settings
+from server.streaming.addresses import Address
+from server.streaming.broadcasts import routes as broadcasts
+from server.streaming.channels import routes as channels
+from server.web.routes import install_pages
+from server.wiring import Wiring
+from storage.postgres.database import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_SECONDS = 75.0
+BACKLOG = 1024
+
+
+def build_app(wiring: Wiring) -> web.Application:
+    """All HTTP of one process: the declared API, media, the socket, the pages."""
+    settings = wiring.settings
+    app = web.Application(client_max_size=settings.max_body)
+    install(
+        app,
+        [
+            identity.routes(wiring.identity, settings),
+            channels.routes(wiring.channels, wiring.addresses),
+            broadcasts.routes(wiring.broadcasts, wiring.addresses),
+            chat.routes(wiring.chat),
+            operation.routes(wiring.health, wiring.metrics, settings),
+        ],
+        authenticator=wiring.identity,
+        settings=settings,
+        observer=wiring.metrics,
+        unavailable=(DatabaseUnavailable,),
+    )
+    wiring.media.install(app)
+    app.router.add_get("/ws", wiring.sockets.handle)
+    install_pages(app)
+    return app
+
+
+class Server:
+    """One process: HTTP on a socket that is bound already, RTMP beside it, all parts behind them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._wiring = Wiring(settings)
+        self._runner: web.AppRunner | None = None
+        self._started = False
+        self.http_port = 0
+
+    @property
+    def rtmp_port(self) -> int:
+        return self._wiring.rtmp.port
+
+    @property
+    def address(self) -> Address:
+        """Where people reach it, as far as it is known without a request."""
+        return self._wiring.addresses.at(self._settings.public_url.rstrip("/") or f"http://localhost:{self.http_port}")
+
+    async def start(self, listener: socket.socket) -> None:
+        configure(self._settings.log_format, self._settings.log_level)
+        self.http_port = listener.getsockname()[1]
+        await self._wiring.start()
+        self._started = True
+        self._runner = web.AppRunner(
+            build_app(self._wiring),
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            handle_signals=False,
+            shutdown_timeout=self._settings.drain_seconds,
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
+
+    async def close(self) -> None:
+        """No new publishers; broadcasts handed to a restart; sockets told to come back; then everything else."""
+        if not self._started:
+            return
+        self._started = False
+        await self._wiring.drain()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._wiring.close()

@@ -1,0 +1,356 @@
+"""The composition root: the only file that picks concrete classes and knows how they hang together.
+
+`Wiring.start` brings the parts up in the order in which they need each other; whatever came up goes down in the reverse
+order when `close` is called or a later part fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from ssl import SSLContext
+from uuid import UUID
+
+from media.ingest.rtmp import RtmpOptions, RtmpServer, tls_context
+from media.package.live import PackageOptions
+from media.transcode.thumbnail import Thumbnailer
+from realtime.broker.memory import MemoryBroker
+from realtime.broker.redis import RedisBroker
+from realtime.hub import Hub
+from realtime.presence.memory import MemoryPresence
+from realtime.presence.redis import RedisPresence
+from realtime.socket import SocketOptions, Sockets
+from server.community.chat.channel import ChatChannels
+from server.community.chat.service import Chat, ChatOptions
+from server.community.chat.store import ChatStore
+from server.identity.service import Identity
+from server.kit.http.address import ClientAddress
+from server.ops.delay import LoopDelay
+from server.ops.health import Health
+from server.ops.metrics import Metrics
+from server.settings import SettingError, Settings
+from server.streaming.addresses import Addresses
+from server.streaming.broadcasts.director import Director, DirectorOptions
+from server.streaming.broadcasts.jobs import Files, delete_files, sweep
+from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB, Broadcasts
+from server.streaming.channels.service import Channels
+from server.streaming.playback.routes import MediaRoutes
+from server.streaming.playback.thumbnails import Thumbnails
+from server.streaming.playback.viewers import Viewers
+from storage.embedded.postgres import EmbeddedPostgres
+from storage.jobs import Jobs, Worker
+from storage.objects import ObjectStore
+from storage.objects.folder import FolderStore
+from storage.objects.s3 import S3Store
+from storage.objects.spool import Spool
+from storage.postgres.database import Database
+from storage.postgres.migrations import migrate
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+RETENTION_CRON = "17 * * * *"
+
+
+class Wiring:
+    """All parts of one process. Attributes are there after `start`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._closing = AsyncExitStack()
+        self.metrics = Metrics()
+        self.health = Health()
+
+    async def start(self) -> None:
+        try:
+            await self._start_storage()
+            await self._start_realtime()
+            await self._start_features()
+            await self._watch()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    async def close(self) -> None:
+        await self._closing.aclose()
+
+    async def _start_storage(self) -> None:
+        settings = self.settings
+        data = settings.data_path
+        data.mkdir(parents=True, exist_ok=True)
+        self.node = settings.node_id or _node_id(data)
+        dsn = settings.database_url
+        if not dsn:
+            embedded = EmbeddedPostgres(data / "postgres")
+            dsn = await embedded.start()
+            self._closing.push_async_callback(embedded.close)
+        await migrate(dsn, MIGRATIONS)
+        self.dsn = dsn
+        self.database = Database(dsn, max_size=settings.database_pool)
+        await self.database.start()
+        self._closing.push_async_callback(self.database.close)
+        store = _object_store(settings)
+        await store.start()
+        self._closing.push_async_callback(store.close)
+        self.objects: ObjectStore = store
+        self.spool = Spool(
+            data / "spool", self.objects, max_bytes=settings.spool_max_bytes, cache_bytes=settings.segment_cache_bytes
+        )
+        await self.spool.start()
+        self._closing.push_async_callback(self.spool.close, settings.drain_seconds)
+        self.jobs = Jobs()
+
+    async def _start_realtime(self) -> None:
+        settings = self.settings
+        if settings.redis_url:
+            self.hub = Hub(RedisBroker(settings.redis_url), RedisPresence(settings.redis_url), node=self.node)
+        else:
+            self.hub = Hub(MemoryBroker(), MemoryPresence(), node=self.node)
+        self.identity = Identity(self.database, settings)
+        await self.identity.start()
+        self._closing.push_async_callback(self.identity.close)
+        self.client_address = ClientAddress(settings.trusted_proxies)
+        self.viewers = Viewers(self.hub, self.client_address.of, settings.viewer_seconds)
+        self.sockets = Sockets(
+            self.hub,
+            self.identity,
+            viewer_of=self.viewers.viewer_of,
+            address_of=self.client_address.of,
+            origins=[settings.public_url, *settings.cors_origins.split(",")],
+            options=SocketOptions(
+                max_message=settings.socket_max_message,
+                buffer=settings.socket_buffer,
+                subscriptions=settings.socket_subscriptions,
+                per_address=settings.sockets_per_address,
+                most=settings.max_sockets,
+            ),
+        )
+
+    async def _start_features(self) -> None:
+        settings = self.settings
+        self.channels = Channels(self.database)
+        self.thumbnails = Thumbnails(Thumbnailer(), self.spool, self.database, settings.thumbnail_seconds)
+        self.director = Director(
+            self.database,
+            self.spool,
+            self.hub,
+            self.thumbnails,
+            DirectorOptions(
+                node=self.node,
+                reconnect_window=settings.reconnect_window,
+                publisher_dead_after=settings.publisher_dead_after,
+                record=settings.record,
+                disk_min_free=settings.disk_min_free,
+            ),
+            PackageOptions(
+                segment_seconds=settings.segment_seconds,
+                target_duration=settings.target_duration,
+                part_seconds=settings.part_seconds,
+                dvr_seconds=settings.dvr_seconds,
+                live_edge_segments=settings.live_edge_segments,
+                record=settings.record,
+            ),
+        )
+        self.broadcasts = Broadcasts(
+            self.database,
+            self.director,
+            self.channels,
+            self.identity,
+            self.viewers,
+            self.thumbnails,
+            self.jobs,
+            record=settings.record,
+        )
+        self.chat = Chat(
+            self.database,
+            self.broadcasts,
+            self.hub,
+            options=ChatOptions(
+                max_length=settings.chat_max_length, burst=settings.chat_burst, interval=settings.chat_interval
+            ),
+        )
+        self._closing.push_async_callback(self.chat.close)
+        self.hub.add_rules("live", ChatChannels(self.chat, self.broadcasts.state_of))
+        await self.hub.start()
+        self._closing.push_async_callback(self.hub.close)
+        await self.sockets.start()
+        self._closing.push_async_callback(self.sockets.close)
+        await self.viewers.start()
+        self._closing.push_async_callback(self.viewers.close)
+        self.media = MediaRoutes(
+            self.director,
+            self.database,
+            self.spool,
+            self.viewers,
+            self.thumbnails,
+            waiting=settings.media_waiting,
+        )
+        self._closing.push_async_callback(self.thumbnails.close)
+        self.worker = self._worker()
+        await self.worker.start()
+        self._closing.push_async_callback(self.worker.close)
+        await self.director.start()
+        self._closing.push_async_callback(self.director.close)
+
+        tls = _tls(settings)
+        self.rtmp = RtmpServer(
+            self.director,
+            RtmpOptions(
+                rtmp_host=settings.rtmp_host,
+                rtmp_port=settings.rtmp_port,
+                rtmps_port=settings.rtmps_port,
+                tls=tls,
+                rtmp_handshake_timeout=settings.rtmp_handshake_timeout,
+                rtmp_idle_timeout=settings.rtmp_idle_timeout,
+                rtmp_max_message=settings.rtmp_max_message,
+                rtmp_max_buffered=settings.rtmp_max_buffered,
+                rtmp_connections_per_address=settings.rtmp_connections_per_address,
+                rtmp_max_connections=settings.rtmp_max_connections,
+                rtmp_read_coalesce_ms=settings.rtmp_read_coalesce_ms,
+            ),
+        )
+        await self.rtmp.start()
+        self._closing.push_async_callback(self.rtmp.close)
+        self.addresses = Addresses(settings.public_url, self.rtmp.port, self.rtmp.tls_port or None)
+
+    async def drain(self) -> None:
+        """A stop begins: no new publishers, broadcasts handed to the next process, players and sockets told."""
+        self.health.stopping = True
+        self.rtmp.stop_accepting()
+        await self.director.close()
+        await self.sockets.close()
+
+    async def _watch(self) -> None:
+        """What /metrics and /health know of each part."""
+        metrics, health = self.metrics, self.health
+        delay = LoopDelay(metrics)
+        await delay.start()
+        self._closing.push_async_callback(delay.close)
+        metrics.gauge("live_broadcasts", "Broadcasts by state", self.director.by_state, label="state")
+        metrics.gauge("media_waiting_requests", "Blocked playlist and part requests", lambda: self.media.waiting)
+        metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: self.spool.pending_bytes)
+        metrics.gauge("disk_free_bytes", "Free disk under DATA_DIR", self.spool.disk_free)
+        health.add("database", self._database_answers)
+        health.add("disk", self._disk_has_room, needed=False)
+        health.add("spool", self._spool_drains, needed=False)
+        for name, part in (
+            ("database", self.database),
+            ("director", self.director),
+            ("rtmp", self.rtmp),
+            ("spool", self.spool),
+            ("hub", self.hub),
+            ("sockets", self.sockets),
+        ):
+            health.detail(name, part.describe)
+        health.started = True
+
+    async def _database_answers(self) -> str | None:
+        async with self.database.acquire() as conn:
+            await conn.fetchval("select 1")
+        return None
+
+    async def _disk_has_room(self) -> str | None:
+        free = self.spool.disk_free()
+        if free >= self.settings.disk_min_free:
+            return None
+        return f"{free >> 20} MiB are free: nothing new is recorded below {self.settings.disk_min_free >> 20} MiB"
+
+    async def _spool_drains(self) -> str | None:
+        pending = self.spool.pending_bytes
+        if pending <= self.settings.spool_max_bytes // 2:
+            return None
+        return f"the store does not take segments: {pending >> 20} MiB wait in the spool"
+
+    def _worker(self) -> Worker:
+        return _worker(self.dsn, self.database, self.spool, self._forget_chat, self.settings)
+
+    async def _forget_chat(self, id: UUID) -> None:
+        await self.chat.forget(id)
+        self.hub.forget(f"live:{id}")
+
+
+class WorkerWiring:
+    """The parts that jobs need, for `bin/worker`: the database and the store, no sockets and no media."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closing = AsyncExitStack()
+
+    async def start(self) -> None:
+        settings = self._settings
+        try:
+            await migrate(settings.database_url, MIGRATIONS)
+            database = Database(settings.database_url, max_size=settings.database_pool)
+            await database.start()
+            self._closing.push_async_callback(database.close)
+            objects = _object_store(settings)
+            await objects.start()
+            self._closing.push_async_callback(objects.close)
+            chat = ChatStore(database)
+            worker = _worker(settings.database_url, database, objects, chat.forget_room, settings)
+            await worker.start()
+            self._closing.push_async_callback(worker.close)
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    async def close(self) -> None:
+        await self._closing.aclose()
+
+
+def _worker(
+    dsn: str,
+    database: Database,
+    files: Files,
+    forget_chat: Callable[[UUID], Awaitable[None]],
+    settings: Settings,
+) -> Worker:
+    """Every feature's jobs: the same in the server and in `bin/worker`."""
+
+    async def broadcast_deleted(payload: bytes) -> None:
+        id = UUID(payload.decode())
+        await delete_files(files, str(id))
+        await forget_chat(id)
+
+    async def retention(payload: bytes) -> None:
+        await sweep(database, files, settings.retention_days)
+
+    worker = Worker(dsn)
+    worker.register(DELETED_JOB, broadcast_deleted)
+    worker.register(RETENTION_JOB, retention)
+    worker.every(RETENTION_JOB, RETENTION_CRON)
+    return worker
+
+
+def _object_store(settings: Settings) -> FolderStore | S3Store:
+    if not settings.s3_endpoint:
+        return FolderStore(settings.data_path / "objects")
+    return S3Store(
+        settings.s3_endpoint,
+        settings.s3_bucket,
+        region=settings.s3_region,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+    )
+
+
+def _node_id(data: Path) -> str:
+    """The same after a restart, so that a process knows its own leases again."""
+    file = data / "node_id"
+    if file.is_file() and (known := file.read_text(encoding="utf-8").strip()):
+        return known
+    made = f"node-{secrets.token_hex(4)}"
+    file.write_text(made + "\n", encoding="utf-8")
+    return made
+
+
+def _tls(settings: Settings) -> SSLContext | None:
+    if not settings.tls_cert:
+        return None
+    try:
+        return tls_context(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        raise SettingError(f"TLS_CERT and TLS_KEY cannot be used: {error}") from None

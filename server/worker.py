@@ -1,0 +1,42 @@
+"""`python -m server.worker`: works off jobs, beside or instead of the server process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+from server.kit.logs import configure
+from server.settings import SettingError, Settings
+from server.wiring import WorkerWiring
+
+
+async def work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    configure(settings.log_format, settings.log_level)
+    wiring = WorkerWiring(settings)
+    await wiring.start()
+    sys.stdout.write("ready worker\n")
+    sys.stdout.flush()
+    try:
+        await stop.wait()
+    finally:
+        await wiring.close()
+
+
+def main() -> None:
+    try:
+        settings = Settings.load()
+    except SettingError as error:
+        sys.exit(f"Setting: {error}")
+    if not settings.database_url:
+        sys.exit("Setting: DATABASE_URL is empty; without it the server itself works off the jobs.")
+    uvloop.run(work(settings))
+
+
+if __name__ == "__main__":
+    main()
