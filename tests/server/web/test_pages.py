@@ -114,9 +114,7 @@ async def test_a_page_of_another_release_still_gets_its_files_but_nobody_keeps_t
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize(
-    "path", ["/assets/none.js", "/assets/../routes.py", "/assets/%2e%2e/routes.py"]
-)
+@pytest.mark.parametrize("path", ["/assets/none.js", "/assets/../routes.py", "/assets/%2e%2e/routes.py"])
 async def test_only_what_was_read_at_start_is_served(client: Client, path: str) -> None:
     answer = await client.get(path)
     assert answer.status == 404
