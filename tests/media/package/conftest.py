@@ -222,7 +222,8 @@ def _encode_video(
     target.seek(0)
     with av.open(target) as written:
         again = written.streams.video[0]
-        config = bytes(again.codec_context.extradata)
+        # PyAV does not give vpcC out: profile 0, level 3.1, 8 bits 4:2:0, colours unspecified
+        config = bytes(again.codec_context.extradata or bytes((1, 0, 0, 0, 0, 31, 0x82, 2, 2, 2, 0, 0)))
         demuxed = [p for p in written.demux(again) if p.size]
     codec, text = _VIDEO[name]
     samples = [
