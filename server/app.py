@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 
+import asyncpg
 from aiohttp import web
 
 from server.community.chat import routes as chat
 from server.identity import routes as identity
-from server.kit.http import install
+from server.kit.http import install, runner
 from server.kit.logs import configure
 from server.ops import routes as operation
 from server.settings import Settings
@@ -22,8 +23,13 @@ from storage.postgres.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_SECONDS = 75.0
 BACKLOG = 1024
+DATABASE_AWAY = (
+    DatabaseUnavailable,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
+)
 
 
 def build_app(wiring: Wiring) -> web.Application:
@@ -42,7 +48,7 @@ def build_app(wiring: Wiring) -> web.Application:
         authenticator=wiring.identity,
         settings=settings,
         observer=wiring.metrics,
-        unavailable=(DatabaseUnavailable,),
+        unavailable=DATABASE_AWAY,
     )
     wiring.media.install(app)
     app.router.add_get("/ws", wiring.sockets.handle)
@@ -74,13 +80,7 @@ class Server:
         self.http_port = listener.getsockname()[1]
         await self._wiring.start()
         self._started = True
-        self._runner = web.AppRunner(
-            build_app(self._wiring),
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            handle_signals=False,
-            shutdown_timeout=self._settings.drain_seconds,
-        )
+        self._runner = runner(build_app(self._wiring), shutdown_timeout=self._settings.drain_seconds)
         await self._runner.setup()
         await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
 

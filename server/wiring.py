@@ -238,6 +238,8 @@ class Wiring:
         health.add("spool", self._spool_drains, needed=False)
         for name, part in (
             ("database", self.database),
+            ("identity", self.identity),
+            ("jobs", self.worker),
             ("director", self.director),
             ("rtmp", self.rtmp),
             ("spool", self.spool),

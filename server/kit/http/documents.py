@@ -1,4 +1,4 @@
-"""/openapi.json, /docs and /problems/{code}: the API described to programs and to people."""
+"""/openapi.json and /problems/{code}: the API described to programs. The page for people, /docs, is server/web's."""
 
 from __future__ import annotations
 
@@ -15,50 +15,6 @@ from aiohttp import web
 from server.kit.http.openapi import problems_of
 from server.kit.http.routes import Routes
 from server.kit.problems import BadCursor, MethodNotAllowed, NotFound, Problem, RequestTimeout, TooManyRequests
-
-VIEWER = "/assets/vendor"
-
-# the viewer sets style attributes and shows its own icons as data: images; scripts stay files of this origin
-_DOCS_CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_PAGE = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>API</title>
-<link rel="stylesheet" href="{VIEWER}/swagger-ui.css">
-</head>
-<body>
-<noscript>This page needs JavaScript. The document itself is at <a href="/openapi.json">/openapi.json</a>.</noscript>
-<main id="docs"></main>
-<script src="{VIEWER}/swagger-ui.js"></script>
-<script src="/docs/start.js"></script>
-</body>
-</html>
-"""
-_SCRIPT = """"use strict";
-if (typeof SwaggerUIBundle === "function") {
-  SwaggerUIBundle({
-    url: "/openapi.json",
-    domNode: document.getElementById("docs"),
-    deepLinking: true,
-    validatorUrl: null,
-    persistAuthorization: false,
-  });
-} else {
-  const text = document.createElement("p");
-  text.append("The viewer of this page is not installed: the npm package swagger-ui-dist is missing "
-    + "(npm ci brings it). The document itself is at ");
-  const link = document.createElement("a");
-  link.href = "/openapi.json";
-  link.textContent = "/openapi.json";
-  text.append(link, ".");
-  document.getElementById("docs").append(text);
-}
-"""
 
 
 class Documents:
@@ -86,13 +42,6 @@ class Documents:
         if zipped:
             headers["Content-Encoding"] = "gzip"
         return web.Response(body=self._zipped if zipped else self._json, headers=headers)
-
-    async def page(self, request: web.Request) -> web.Response:
-        headers = {"Content-Security-Policy": _DOCS_CSP, "Cache-Control": "no-cache"}
-        return web.Response(text=_PAGE, content_type="text/html", headers=headers)
-
-    async def script(self, request: web.Request) -> web.Response:
-        return web.Response(text=_SCRIPT, content_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
     async def problem(self, request: web.Request) -> web.Response:
         """What the `type` of a problem leads to (RFC 9457, section 3.1.1)."""

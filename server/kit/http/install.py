@@ -63,8 +63,6 @@ def install(
                 app.router.add_route(route.method, route.path, handler)
     documents = Documents(document(routes, title=title, version=version, server=settings.base_url), routes)
     app.router.add_get("/openapi.json", documents.openapi)
-    app.router.add_get("/docs", documents.page)
-    app.router.add_get("/docs/start.js", documents.script)
     app.router.add_get("/problems/{code}", documents.problem)
     app.middlewares.append(edge.middleware)
     return edge
