@@ -274,10 +274,10 @@ async def test_nodes_hear_each_other(pair: tuple[Node, Node], tokens: Tokens) ->
         (a if number % 2 else b).say(CHANNEL, number)
     for client in (here, there):
         assert await all_hear(client, CHANNEL, 100) == list(range(1, 101))
-    a.hub.state(CHANNEL, {"state": "ended"})
-    assert (await there.hear("state"))["data"] == {"state": "ended"}
     await there.hear("presence", viewers=2)
     assert b.hub.viewers(CHANNEL) == {"1", "2"}
+    a.hub.state(CHANNEL, {"state": "ended"})
+    assert (await there.hear("state"))["data"] == {"state": "ended"}
     a.hub.set_viewers(CHANNEL, 7)
     await there.hear("presence", viewers=7)
     a.hub.revoke(CHANNEL, "banned", "No.", user=str(tokens.known[token].user_id))
