@@ -109,12 +109,11 @@ class Sweep:
             self.remove(source)
 
     def _beat(self) -> None:
-        self._timer = None
-        if self._poller is None or not self._beating:
-            return
-        self._read(self._poller.ready(), 0)
+        if self._poller is not None and self._beating:
+            self._read(self._poller.ready(), 0)
 
     def _read(self, ready: Sequence[int], at: int) -> None:
+        self._timer = None  # we may be the rest of a sweep that gave way: then it is the handle that called us
         sources = self._sources
         loop = asyncio.get_running_loop()
         now = time.monotonic()
