@@ -9,6 +9,7 @@ _KNOWN = (
     ("Disk quota exceeded", "the disk quota is used up; free some space and start again"),
     ("could not locate a valid checkpoint record", "its files are damaged; restore a backup into that folder"),
     ("invalid primary checkpoint record", "its files are damaged; restore a backup into that folder"),
+    ("database files are incompatible", "its files are damaged; restore a backup into that folder"),
     ("could not find pg_control", "its files are damaged (no pg_control); restore a backup into that folder"),
     ("incorrect checksum in control file", "its files are damaged (pg_control); restore a backup into that folder"),
     ("pg_control", "its files are damaged (pg_control); restore a backup into that folder"),

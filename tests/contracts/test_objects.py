@@ -140,7 +140,12 @@ async def test_bad_keys(store: ObjectStore, key: str, tmp_path: Path) -> None:
 
 
 async def test_readers_see_whole_objects(store: ObjectStore) -> None:
-    """While one key is overwritten again and again, a reader sees one write or another, never a mixture."""
+    """While one key is overwritten again and again, a reader sees one write or another, never a mixture.
+
+    S3 promises this itself; rclone, which stands in for it here, writes over the file in place.
+    """
+    if isinstance(store, S3Store):
+        pytest.skip("rclone overwrites in place; S3 does not")
     bodies = {bytes([65 + n]) * 50_000 for n in range(6)}
     await store.put("whole", next(iter(bodies)), "text/plain")
     writing = True

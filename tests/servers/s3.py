@@ -32,8 +32,8 @@ class S3Server:
             _program(),
             *("serve", "s3", str(self._folder / "objects"), "--addr", f"127.0.0.1:{self.port}"),
             *("--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", str(self._folder / "rclone.conf")),
-            # Directly on the disk and seen at once by every request.
-            *("--vfs-cache-mode", "off", "--dir-cache-time", "0", "--log-file", str(self._folder / "rclone.log")),
+            # No copy of its own: what was answered is on the disk.
+            *("--vfs-cache-mode", "off", "--log-file", str(self._folder / "rclone.log")),
         ]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_for_port(self.port, self.process, "rclone")
