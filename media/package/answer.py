@@ -12,7 +12,6 @@ DASH = "application/dash+xml"
 TEXT = "text/plain; charset=utf-8"
 VIDEO = "video/mp4"
 AUDIO = "audio/mp4"
-IMAGE = "image/jpeg"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
+from fractions import Fraction
 from types import SimpleNamespace
 
 import av
@@ -114,3 +115,16 @@ async def test_the_ffmpeg_program_plays_the_live_and_the_recorded_playlists(
             assert abs((first[Kind.VIDEO] - first[Kind.AUDIO]) - (true[Kind.VIDEO] - true[Kind.AUDIO])) < 1024 / 48_000
     finally:
         await runner.cleanup()
+
+
+async def test_colour_and_pixel_shape_stand_in_the_init_segment(
+    package: LivePackage, shelf: SimpleNamespace, kit: SimpleNamespace
+) -> None:
+    options = {"x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709:sar=4/3:scenecut=0"}
+    play(package, kit.encode(1.0, audio="", options=options))
+    await package.finish()
+    data = shelf.files["v-init-0.mp4"]
+    assert b"pasp" + bytes((0, 0, 0, 4, 0, 0, 0, 3)) in data
+    assert b"colrnclx" + bytes((0, 1, 0, 1, 0, 1, 0)) in data
+    with av.open(io.BytesIO(data + shelf.files["v-0.m4s"])) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
