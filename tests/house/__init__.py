@@ -1,0 +1,1 @@
+"""The house: set-up, lock files, commands, image and guides."""
