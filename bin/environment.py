@@ -31,6 +31,8 @@ NETWORK_SIGNS = (
     "NameResolutionError",
     "Temporary failure in name resolution",
     "Network is unreachable",
+    "NewConnectionError",
+    "Could not fetch URL",
     "ENETUNREACH",
     "ENOTFOUND",
     "EAI_AGAIN",
@@ -238,6 +240,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
     new = path.with_name(path.name + ".new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)

@@ -94,7 +94,7 @@ def test_two_first_starts_at_once_take_turns(project: Path) -> None:
 def test_without_a_network_it_says_so_and_the_next_start_goes_on(project: Path) -> None:
     lock = project / "requirements.lock"
     lock.write_text(f"no-such-package-here==1.0 --hash=sha256:{'0' * 64}\n")
-    failed = run(project, PIP_INDEX_URL="http://127.0.0.1:9/", PIP_EXTRA_INDEX_URL="", PIP_RETRIES="0")
+    failed = run(project, PIP_INDEX_URL="http://127.0.0.1:9/", PIP_CONFIG_FILE="/dev/null", PIP_RETRIES="1")
     assert failed.returncode == 1
     assert "No network while installing the Python packages" in failed.stderr
     assert failed.stdout == ""
