@@ -129,6 +129,13 @@ class RtmpLink:
     # reading
 
     def on_readable(self, now: float) -> None:
+        try:
+            self._read(now)
+        except Exception:  # a fault of ours costs this connection, and no other
+            log.exception("%s %s: closed: reading it failed", self.protocol, self.address)
+            self.abort("the server failed on what the encoder sent")
+
+    def _read(self, now: float) -> None:
         if self._last_words is not None:
             self._drain()
             return
