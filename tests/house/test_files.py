@@ -159,5 +159,5 @@ def test_guides_name_settings_and_commands_that_exist(guide: Path) -> None:
     text = guide.read_text()
     for name in re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`", text):
         assert name in SETTINGS, name
-    for name in re.findall(r"\bbin/([a-z]+)\b", text):
+    for name in re.findall(r"\bbin/([a-z]+(?:\.\w+)?)\b", text):
         assert (ROOT / "bin" / name).exists(), name
