@@ -1,1 +1,1 @@
-"""Measures the server and its peers on this machine, in the same run. Started by `bin/bench`; see docs/benchmarks.md."""
+"""Measures the server and its peers on this machine, in the same run. `bin/bench` starts it; see docs/benchmarks.md."""

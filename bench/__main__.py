@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import delay, hls, live, rest, ws
+from bench import hls, live, rest, ws
 from bench.processes import BenchError, say
 from bench.server import REPOSITORY
 
@@ -56,6 +56,10 @@ def measure(options: argparse.Namespace, folder: Path, cache: Path) -> None:
     elif options.mode == "rest":
         rest.run(rest.Plan(runs, 2 if quick else 5, options.connections), folder, cache)
     else:
+        try:
+            from bench import delay  # noqa: PLC0415 the other modes need no browser
+        except ImportError as error:
+            raise BenchError(f"{error.name} is not installed; bin/test sets it up. It drives the browser.") from None
         delay.run(8 if quick else 20, folder)
 
 
@@ -63,7 +67,9 @@ def machine() -> None:
     load = os.getloadavg()[0]
     say(f"{os.cpu_count()} processors, load {load:.1f} at the start.")
     if load > 0.5:
-        say("Something else is running here: compare only the figures of one table, and measure again when it is quiet.")
+        say(
+            "Something else is running here: compare only the figures of one table, and measure again when it is quiet."
+        )
 
 
 def arguments() -> argparse.ArgumentParser:

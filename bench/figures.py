@@ -55,9 +55,10 @@ class Table:
         say()
         say(self._title)
         for number, row in enumerate(self._rows):
-            first, *others = (cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(
-                zip(row, widths, strict=True)
-            ))
+            first, *others = (
+                cell.ljust(width) if at == 0 else cell.rjust(width)
+                for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
             say("  " + "  ".join([first, *others]))
             if number == 0:
                 say("  " + "  ".join("-" * width for width in widths))

@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,9 @@ def run(plan: Plan, folder: Path, cache: Path) -> None:
         say(f"pushing {plan.media} s of media at {RUSH_SPEED:.0f} times real time …")
         pusher.start()
         wait_until(
-            lambda: bool(pusher.failed) or pusher.media_seconds > plan.media + 4, plan.media / RUSH_SPEED + 120, "the push"
+            lambda: bool(pusher.failed) or pusher.media_seconds > plan.media + 4,
+            plan.media / RUSH_SPEED + 120,
+            "the push",
         )
         if pusher.failed:
             raise BenchError(f"the push failed: {pusher.failed}")
@@ -91,7 +94,7 @@ def snapshot(playlist: str, root: Path) -> tuple[int, int]:
         say("The playlist did not come gzipped; the peers answer it as it came.")
     text = readable(body, headers)
     parts = re.findall(r'URI="(v-\d+\.(\d+)\.m4s)"', text)
-    sizes = {}
+    sizes: dict[int, tuple[bytes, Mapping[str, str]]] = {}
     for name, place in parts[-40:]:
         part, part_headers = fetch(f"{playlist.rpartition('/')[0]}/{name}")
         sizes.setdefault(int(place), (part, part_headers))
@@ -152,7 +155,12 @@ def show(results: dict[tuple[str, str], Load], playlist: bytes, part: int) -> No
     table.show()
     say()
     bare = results[PLAYLIST, "bare aiohttp, same bytes"].rate
-    verdict("playlist, share of bare aiohttp's requests/s", ratio(results[PLAYLIST, "social-flow"].rate, bare), 0.6, most=False)
+    verdict(
+        "playlist, share of bare aiohttp's requests/s",
+        ratio(results[PLAYLIST, "social-flow"].rate, bare),
+        0.6,
+        most=False,
+    )
     peer = results.get((PART, "nginx, sendfile"), Load())
     share = ratio(results[PART, "social-flow"].megabytes, peer.megabytes)
     verdict("parts, share of nginx's bytes/s", share, 0.75, most=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median as middle
 
@@ -24,7 +25,7 @@ MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """counts: pushes at once. warm, window, latency in s: before the CPU is counted, while it is, and the timed push."""
+    """counts: pushes at once. warm, window, latency: s before the CPU is counted, while it is, and of the timed push."""
 
     counts: Sequence[int]
     runs: int
@@ -43,6 +44,7 @@ class Figures:
     database: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
     rss: list[float] = field(default_factory=list)
+    pss: list[float] = field(default_factory=list)
     rss_each: list[float] = field(default_factory=list)
     pss_each: list[float] = field(default_factory=list)
     behind: list[float] = field(default_factory=list)
@@ -111,6 +113,7 @@ def measure(taker: Taker, count: int, plan: Plan, figures: Figures, folder: Path
         figures.database.append(used.cpu * per_stream)
         figures.busy.append(100 * (busy_after[0] - busy[0]) / max(busy_after[1] - busy[1], 0.01))
         figures.rss.append(spent.rss)
+        figures.pss.append(spent.pss)
         figures.rss_each.append((spent.rss - idle.rss) / count)
         figures.pss_each.append((spent.pss - idle.pss) / count)
         figures.behind.append(max(keep_up.behind(began)))
@@ -135,7 +138,7 @@ def delays(sent: list[float], news: list[tuple[float, float]], figures: Figures)
         return
     figures.first.append(news[0][0] - sent[0])
     waits, units = [], []
-    for (_, before), (at, listed) in zip(news, news[1:], strict=False):
+    for (_, before), (at, listed) in pairwise(news):
         last = round(listed * FRAME_RATE) - 1
         if 0 <= last < len(sent):
             waits.append(at - sent[last])
@@ -152,7 +155,7 @@ def show(results: dict[tuple[str, int], Figures], names: list[str], counts: Sequ
         ["server", "pushes", "CPU", "of it user", "database", "RSS", "RSS a stream", "PSS a stream", "machine busy %"],
     )
     times = Table(
-        "Times of playlists: behind is the worst stream; the other columns are of one more push, which knows its frames",
+        "Times of playlists: behind is of the worst stream; the other columns are of one more push that knows its frames",
         ["server", "pushes", "behind, ms", "unit, s", "first listed, s", "last frame to listed, ms", "p95, ms"],
     )
     for count in counts:
@@ -174,7 +177,12 @@ def show(results: dict[tuple[str, int], Figures], names: list[str], counts: Sequ
     if NginxRtmp.name in names:
         share = ratio(ours.cpu, results[NginxRtmp.name, most].cpu)
         verdict(f"CPU of {most} streams as a multiple of nginx-rtmp's", share, 1.5, most=True)
-    verdict("memory of a stream", middle(ours.pss_each), 4, most=True, unit=" MB")
+    few = min(counts)
+    if few < most:  # what the first stream brings with it (code, thumbnails) is not what a stream costs
+        growth = (middle(ours.pss) - middle(results[Ours.name, few].pss)) / (most - few)
+        verdict(f"memory of a stream, from {few} to {most}", growth, 4, most=True, unit=" MB")
+    else:
+        verdict("memory of a stream, over the idle server", middle(ours.pss_each), 4, most=True, unit=" MB")
     verdict("the playlist most behind", max(ms(ours.behind)), 100, most=True, unit=" ms")
     verdict("first playable part after the first frame", middle(ours.first), 0.4, most=True, unit=" s")
     for count in counts:

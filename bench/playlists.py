@@ -117,7 +117,7 @@ class KeepUp(threading.Thread):
         result = []
         for listing, seen in zip(self._listings, self._seen, strict=True):
             ages = [at - listed for at, listed in seen if at >= since and listed]
-            result.append(max(ages) - min(ages) - listing.unit if ages else float("inf"))
+            result.append(max(0.0, max(ages) - min(ages) - listing.unit) if ages else float("inf"))
         return result
 
 

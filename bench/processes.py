@@ -99,9 +99,7 @@ class Cost:
         return self.user + self.system
 
     def since(self, before: Cost) -> Cost:
-        return Cost(
-            self.user - before.user, self.system - before.system, self.rss - before.rss, self.pss - before.pss
-        )
+        return Cost(self.user - before.user, self.system - before.system, self.rss - before.rss, self.pss - before.pss)
 
 
 def cost(pids: Sequence[int], *, memory: bool = False) -> Cost:

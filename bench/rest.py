@@ -94,9 +94,7 @@ def go_on_air(server: Server, cache: Path) -> Prepared:
     finally:
         for pusher in pushers:
             pusher.stop()
-    wait_until(
-        lambda: all(item["state"] == "interrupted" for item in server.call("GET", path)["items"]), 15, "quiet"
-    )
+    wait_until(lambda: all(item["state"] == "interrupted" for item in server.call("GET", path)["items"]), 15, "quiet")
     return prepared[0]
 
 
@@ -110,7 +108,9 @@ def small(undo: ExitStack, folder: Path, dsn: str, module: str) -> Target:
 
 
 def show(results: dict[tuple[str, str], Load], size: int, connections: int) -> None:
-    title = f"{connections} connections; the list has {ROWS} rows and {size} bytes; every message is on disk when answered"
+    title = (
+        f"{connections} connections; the list has {ROWS} rows and {size} bytes; every message is on disk when answered"
+    )
     table = Table(title, ["server", "request", *Load.COLUMNS])
     for (what, name), load in results.items():
         table.add(name, what, *load.cells())

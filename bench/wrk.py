@@ -31,7 +31,16 @@ class Load:
     database: list[float] = field(default_factory=list)
     client_cores: list[float] = field(default_factory=list)
 
-    COLUMNS = ("requests/s", "MB/s", "p50, ms", "p99, ms", "CPU ms a request", "its cores", "database cores", "wrk cores")
+    COLUMNS = (
+        "requests/s",
+        "MB/s",
+        "p50, ms",
+        "p99, ms",
+        "CPU ms a request",
+        "its cores",
+        "database cores",
+        "wrk cores",
+    )
 
     def cells(self) -> list[str]:
         return [

@@ -1,7 +1,7 @@
 """`bin/bench ws`: one live channel's chat to many WebSockets.
 
-The server is measured with everything on: each message is checked, written to the database, and only then delivered with
-its author, offset and times. The peers repeat what they receive.
+The server is measured with everything on: each message is checked, written to the database, and only then delivered
+with its author, offset and times. The peers repeat what they receive.
 """
 
 from __future__ import annotations
@@ -60,14 +60,15 @@ class Fan:
 
 def run(plan: Plan, folder: Path) -> None:
     wsload = compiled("wsload")
-    makers: dict[str, Callable[[ExitStack, Path], Room]] = {"social-flow": ours}
-    makers["C floor"] = lambda undo, here: peer(undo, here, [str(compiled("wsfloor"))])
-    for kind in ("once", "naive"):
-        command = [sys.executable, "-m", "bench.peers.ws_aiohttp"]
-        makers[f"bare aiohttp, {kind}"] = lambda undo, here, kind=kind: peer(undo, here, command, kind)  # type: ignore[misc]
+    bare, node = [sys.executable, "-m", "bench.peers.ws_aiohttp"], ["node", str(HERE / "peers" / "ws_node.js")]
+    makers: dict[str, Callable[[ExitStack, Path], Room]] = {
+        "social-flow": ours,
+        "C floor": lambda undo, here: peer(undo, here, [str(compiled("wsfloor"))]),
+        "bare aiohttp, once": lambda undo, here: peer(undo, here, bare, "once"),
+        "bare aiohttp, naive": lambda undo, here: peer(undo, here, bare, "naive"),
+    }
     if (modules := node_ws()) is not None:
-        command_of_node = ["node", str(HERE / "peers" / "ws_node.js")]
-        makers["Node ws"] = lambda undo, here: peer(undo, here, command_of_node, node_path=modules)
+        makers["Node ws"] = lambda undo, here: peer(undo, here, node, node_path=modules)
     results: dict[tuple[int, str], Fan] = {}
     for rate in (0, plan.rate):
         for number in range(plan.runs):
@@ -103,7 +104,16 @@ def peer(undo: ExitStack, here: Path, command: Sequence[str], *words: str, node_
 def load(wsload: Path, room: Room, plan: Plan, rate: int, fan: Fan) -> None:
     """One run of wsload; the costs are read when it says that it begins and when it reports."""
     publishers = min(PUBLISHERS, plan.subscribers)
-    command = [*pinned(CLIENT_CPU), str(wsload), "-p", str(room.port), "-n", str(plan.subscribers), "-k", str(publishers)]
+    command = [
+        *pinned(CLIENT_CPU),
+        str(wsload),
+        "-p",
+        str(room.port),
+        "-n",
+        str(plan.subscribers),
+        "-k",
+        str(publishers),
+    ]
     command += ["-t", str(plan.seconds), "-r", str(rate), "-s", str(TEXT_BYTES), *room.words]
     idle = room.cost(True)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:

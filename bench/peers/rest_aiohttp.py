@@ -65,7 +65,7 @@ async def serve(port: int, dsn: str) -> None:
 
     async def cards(request: web.Request) -> web.Response:
         rows = await pool.fetch(LIST, min(int(request.query.get("limit", 20)), 100))
-        page = Page([Card(*row[:8], owner=Owner(row[8], row[9])) for row in rows], None)
+        page = Page([Card(*row[:8], Owner(row[8], row[9])) for row in rows], None)
         return web.Response(body=encode(page), headers=JSON)
 
     async def write(request: web.Request) -> web.Response:
@@ -74,7 +74,9 @@ async def serve(port: int, dsn: str) -> None:
         except msgspec.MsgspecError as error:
             return web.Response(status=422, body=encode({"error": str(error)}), headers=JSON)
         id = uuid.uuid4()
-        place, at = await pool.fetchrow(WRITE, id, uuid.UUID(request.match_info["id"]), author.id, body.text)
+        row = await pool.fetchrow(WRITE, id, uuid.UUID(request.match_info["id"]), author.id, body.text)
+        assert row is not None  # it has a RETURNING
+        place, at = row
         return web.Response(status=201, body=encode(Message(id, author, body.text, at, place)), headers=JSON)
 
     app = web.Application()

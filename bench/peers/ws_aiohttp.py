@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
+from typing import cast
 
 import uvloop
 from aiohttp import WSMsgType, web
@@ -20,8 +21,7 @@ async def serve(port: int, *, once: bool) -> None:
     async def talk(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
-        assert isinstance(request.transport, asyncio.Transport)
-        room[socket] = request.transport
+        room[socket] = cast(asyncio.Transport, request.transport)  # uvloop's is none by inheritance
         try:
             async for message in socket:
                 if message.type is not WSMsgType.TEXT:
