@@ -25,7 +25,7 @@ MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """counts: pushes at once. warm, window, latency: s before the CPU is counted, while it is, and of the timed push."""
+    """counts: pushes at once. warm, window, latency: s before the CPU is counted, while it is, of the timed push."""
 
     counts: Sequence[int]
     runs: int
@@ -155,7 +155,7 @@ def show(results: dict[tuple[str, int], Figures], names: list[str], counts: Sequ
         ["server", "pushes", "CPU", "of it user", "database", "RSS", "RSS a stream", "PSS a stream", "machine busy %"],
     )
     times = Table(
-        "Times of playlists: behind is of the worst stream; the other columns are of one more push that knows its frames",
+        "Playlists: behind is the worst stream's; the other columns are of one more push, which knows its frames",
         ["server", "pushes", "behind, ms", "unit, s", "first listed, s", "last frame to listed, ms", "p95, ms"],
     )
     for count in counts:

@@ -36,7 +36,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A broadcast that waits for its push. rtmp: where to push, with the key. base: URL of its media, no slash at the end."""
+    """A broadcast that waits for its push. rtmp: where to push, with the key. base: URL of its media."""
 
     id: str
     token: str

@@ -41,6 +41,15 @@ class Card(msgspec.Struct):
     recording: None = None
 
 
+def card(
+    id: uuid.UUID, title: str, visibility: str, state: str, created_at: datetime, started_at: datetime, viewers: int,
+    thumbnail: str, owner_id: uuid.UUID, username: str,
+) -> Card:  # fmt: skip
+    """A row of LIST."""
+    owner = Owner(owner_id, username)
+    return Card(id, title, visibility, state, created_at, started_at, viewers, thumbnail, owner)
+
+
 class Page(msgspec.Struct):
     items: list[Card]
     next_cursor: str | None
@@ -65,7 +74,7 @@ async def serve(port: int, dsn: str) -> None:
 
     async def cards(request: web.Request) -> web.Response:
         rows = await pool.fetch(LIST, min(int(request.query.get("limit", 20)), 100))
-        page = Page([Card(*row[:8], Owner(row[8], row[9])) for row in rows], None)
+        page = Page([card(*row) for row in rows], None)
         return web.Response(body=encode(page), headers=JSON)
 
     async def write(request: web.Request) -> web.Response:
