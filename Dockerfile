@@ -20,8 +20,8 @@ RUN npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 FROM python:3.13-slim-bookworm
 LABEL org.opencontainers.image.title="Social Flow"
 # The user's number is fixed so that a volume's files keep their owner over releases.
-RUN groupadd --system --gid 10001 social-flow \
-    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin social-flow \
+RUN groupadd --gid 10001 social-flow \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin social-flow \
     && install --directory --owner=10001 --group=10001 --mode=0700 /data
 WORKDIR /app
 COPY --from=packages /app/.venv /app/.venv

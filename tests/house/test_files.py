@@ -122,6 +122,11 @@ def test_composition_has_every_part_with_its_health_and_a_version(services: dict
     assert grace > Settings().drain_seconds
 
 
+def test_the_stores_keys_reach_rclone_as_one_value_of_its_list(services: dict[str, Any]) -> None:
+    # it splits its variables at commas unless they are quoted, and then does not start
+    assert re.fullmatch(r'"[^"]+,[^"]+"', services["objects"]["environment"]["RCLONE_AUTH_KEY"])
+
+
 def test_composition_asks_for_each_secret_and_the_example_names_it() -> None:
     text = (ROOT / "deploy" / "compose.yaml").read_text()
     asked = set(re.findall(r"\$\{([A-Z0-9_]+)", text))
