@@ -72,6 +72,7 @@ def run(plan: Plan, folder: Path, cache: Path) -> None:
                 here = folder / f"{name.split()[0]}-{count}-{number}"
                 figures = results.setdefault((name, count), Figures())
                 measure(make(), count, plan, figures, here, flv, tags)
+                say(f"  {figures.cpu[-1]:.3f} % of a core a stream, {1000 * figures.behind[-1]:.0f} ms behind")
                 shutil.rmtree(here, ignore_errors=True)
     show(results, list(takers), plan.counts)
 

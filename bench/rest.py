@@ -90,11 +90,15 @@ def go_on_air(server: Server, cache: Path) -> Prepared:
         if failed := next((pusher.failed for pusher in pushers if pusher.failed), ""):
             raise BenchError(f"a push failed: {failed}")
         path = f"/api/v1/live?limit={ROWS}"
-        wait_until(lambda: len(server.call("GET", path)["items"]) == ROWS, 15, f"{ROWS} broadcasts in the list")
+        wait_until(lambda: len(server.call("GET", path)["items"]) == ROWS, 60, f"{ROWS} broadcasts in the list")
     finally:
         for pusher in pushers:
             pusher.stop()
-    wait_until(lambda: all(item["state"] == "interrupted" for item in server.call("GET", path)["items"]), 15, "quiet")
+
+    def quiet() -> bool:
+        return all(item["state"] == "interrupted" for item in server.call("GET", path)["items"])
+
+    wait_until(quiet, 60, "the publishers to be gone")
     return prepared[0]
 
 
