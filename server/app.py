@@ -11,6 +11,7 @@ from aiohttp import web
 from server.community.chat import routes as chat
 from server.identity import routes as identity
 from server.kit.http import install, runner
+from server.kit.http.install import MEDIA_PREFIXES
 from server.kit.logs import configure
 from server.ops import routes as operation
 from server.settings import Settings
@@ -19,16 +20,18 @@ from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
 from server.web.routes import install_pages
 from server.wiring import Wiring
+from storage.objects import StoreError
 from storage.postgres.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
-DATABASE_AWAY = (
+A_PART_IS_AWAY = (
     DatabaseUnavailable,
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CannotConnectNowError,
+    StoreError,
 )
 
 
@@ -48,7 +51,8 @@ def build_app(wiring: Wiring) -> web.Application:
         authenticator=wiring.identity,
         settings=settings,
         observer=wiring.metrics,
-        unavailable=DATABASE_AWAY,
+        media_prefixes=(*MEDIA_PREFIXES, "/assets/"),
+        unavailable=A_PART_IS_AWAY,
     )
     wiring.media.install(app)
     app.router.add_get("/ws", wiring.sockets.handle)

@@ -105,10 +105,12 @@ class Wiring:
 
     async def _start_realtime(self) -> None:
         settings = self.settings
+        linger = settings.viewer_seconds
         if settings.redis_url:
-            self.hub = Hub(RedisBroker(settings.redis_url), RedisPresence(settings.redis_url), node=self.node)
+            there = RedisPresence(settings.redis_url, linger=linger)
+            self.hub = Hub(RedisBroker(settings.redis_url), there, node=self.node)
         else:
-            self.hub = Hub(MemoryBroker(), MemoryPresence(), node=self.node)
+            self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node)
         self.identity = Identity(self.database, settings)
         await self.identity.start()
         self._closing.push_async_callback(self.identity.close)
@@ -221,7 +223,7 @@ class Wiring:
         self.health.stopping = True
         self.rtmp.stop_accepting()
         await self.director.close()
-        await self.sockets.close()
+        await self.sockets.close(spread=self.settings.drain_seconds / 2)
 
     async def _watch(self) -> None:
         """What /metrics and /health know of each part."""
@@ -230,6 +232,8 @@ class Wiring:
         await delay.start()
         self._closing.push_async_callback(delay.close)
         metrics.gauge("live_broadcasts", "Broadcasts by state", self.director.by_state, label="state")
+        metrics.counter("media_answers", "Requests for media answered", lambda: self.media.answered)
+        metrics.counter("media_sent_bytes", "Bytes of media answered", lambda: self.media.sent_bytes)
         metrics.gauge("media_waiting_requests", "Blocked playlist and part requests", lambda: self.media.waiting)
         metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: self.spool.pending_bytes)
         metrics.gauge("disk_free_bytes", "Free disk under DATA_DIR", self.spool.disk_free)

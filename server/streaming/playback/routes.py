@@ -11,7 +11,6 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -21,6 +20,7 @@ from server.streaming.broadcasts import store
 from server.streaming.broadcasts.director import Director
 from server.streaming.broadcasts.live import Live, prefix
 from server.streaming.broadcasts.models import State
+from server.streaming.playback.response import CORS, IMMUTABLE, Head, MediaResponse, cache_control
 from server.streaming.playback.thumbnails import NAME as THUMBNAIL
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
@@ -28,11 +28,11 @@ from storage.objects.spool import Spool
 from storage.postgres.database import Database
 
 PUBLIC_GRANT = "p"
-IMMUTABLE = 31_536_000
 PLAYLIST_AGE = 10
 THUMBNAIL_AGE = 10
 KNOWN_SECONDS = 2.0
 KNOWN_MOST = 4096
+HEADS_MOST = 256
 STORED_NAME = re.compile(r"[a-z]+[a-z0-9-]*(\.\d+)?\.(m4s|mp4|m3u8|mpd|jpg)")
 TYPES = {
     "m4s": "video/iso.segment",
@@ -48,13 +48,6 @@ RECORDED = {
     "index.mpd": "recording.mpd",
 }
 NO_QUERY: Mapping[str, str] = {}
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Date, Content-Length",
-    "Timing-Allow-Origin": "*",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-}
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     "Access-Control-Allow-Headers": "*",
@@ -82,6 +75,9 @@ class MediaRoutes:
         self._thumbnails = thumbnails
         self._most_waiting = waiting
         self.waiting = 0
+        self.answered = 0
+        self.sent_bytes = 0
+        self._heads: OrderedDict[tuple[int, bool], tuple[Answer, Head]] = OrderedDict()
         self._known: OrderedDict[str, tuple[float, State | None, bool]] = OrderedDict()
 
     def install(self, app: web.Application) -> None:
@@ -99,10 +95,10 @@ class MediaRoutes:
         live = self._director.get(id)
         if live is None:
             return await self._stored(request, id, name)
-        self._viewers.touch(id, self._viewers.viewer_of(request))
         if name == THUMBNAIL:
             return self._thumbnail(live)
-        answer = live.package.answer(name, request.query if request.query_string else NO_QUERY)
+        self._viewers.touch(id, self._viewers.viewer_of(request))
+        answer = live.package.answer(name, request.query if request.rel_url.raw_query_string else NO_QUERY)
         if not isinstance(answer, Answer):
             if self.waiting >= self._most_waiting:
                 return _say(503, "Too many players are waiting for this server.", {"Retry-After": "1"})
@@ -111,7 +107,21 @@ class MediaRoutes:
                 answer = await answer
             finally:
                 self.waiting -= 1
-        return _respond(request, answer)
+        return self._respond(request, answer)
+
+    def _respond(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        """Heads are kept beside the answers they belong to, for as long as those are asked for."""
+        zipped = answer.gzip is not None and "gzip" in request.headers.get("Accept-Encoding", "")
+        key = (id(answer), zipped)
+        kept = self._heads.get(key)
+        if kept is None or kept[0] is not answer:
+            kept = self._heads[key] = (answer, _head(answer, zipped))
+            if len(self._heads) > HEADS_MOST:
+                self._heads.popitem(last=False)
+        self.answered += 1
+        head = kept[1]
+        self.sent_bytes += head.length
+        return MediaResponse(head, answer.gzip if zipped and answer.gzip is not None else answer.body)
 
     def _thumbnail(self, live: Live) -> web.StreamResponse:
         self._thumbnails.want(live)
@@ -136,7 +146,7 @@ class MediaRoutes:
             return _say(404, "There is no such file, or it was not recorded.")
         kind = name.rpartition(".")[2]
         age = THUMBNAIL_AGE if kind == "jpg" else PLAYLIST_AGE if kind in ("m3u8", "mpd") else IMMUTABLE
-        response = web.Response(body=body, headers={**CORS, "Cache-Control": _cache_control(age)})
+        response = web.Response(body=body, headers={**CORS, "Cache-Control": cache_control(age)})
         response.content_type = TYPES[kind]
         if kind in ("m3u8", "mpd"):
             response.enable_compression()
@@ -165,25 +175,15 @@ class MediaRoutes:
         self._known.pop(id, None)
 
 
-def _cache_control(age: int) -> str:
-    if age >= IMMUTABLE:
-        return f"public, max-age={IMMUTABLE}, immutable"
-    return f"public, max-age={age}" if age else "no-cache"
-
-
-def _respond(request: web.Request, answer: Answer) -> web.Response:
-    headers: dict[str, Any] = {
-        **CORS,
-        "Content-Type": answer.content_type,
-        "Cache-Control": _cache_control(answer.max_age),
-    }
-    body = answer.body
+def _head(answer: Answer, zipped: bool) -> Head:
+    fields = {"Content-Type": answer.content_type, "Cache-Control": cache_control(answer.max_age)}
     if answer.gzip is not None:
-        headers["Vary"] = "Accept-Encoding"
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = answer.gzip
-            headers["Content-Encoding"] = "gzip"
-    return web.Response(status=answer.status, body=body if isinstance(body, bytes) else b"".join(body), headers=headers)
+        fields["Vary"] = "Accept-Encoding"
+    body = answer.body
+    if zipped and answer.gzip is not None:
+        fields["Content-Encoding"] = "gzip"
+        body = answer.gzip
+    return Head(answer.status, fields, len(body) if isinstance(body, bytes) else sum(map(len, body)))
 
 
 def _say(status: int, words: str, headers: Mapping[str, str] = NO_QUERY) -> web.Response:

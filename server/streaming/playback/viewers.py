@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import web
@@ -24,8 +25,17 @@ REPORT_EVERY = 2.0
 MOST_PER_BROADCAST = 100_000
 
 
+_SALT = secrets.token_bytes(16)
+
+
 def new_viewer() -> str:
     return secrets.token_urlsafe(16)
+
+
+@lru_cache(maxsize=8192)
+def anonymous(address: str, agent: str) -> str:
+    """A key that does not give the address away where it is kept or passed on."""
+    return hashlib.blake2s(f"{address} {agent}".encode(), digest_size=12, key=_SALT).hexdigest()
 
 
 class Channels(Protocol):
@@ -72,9 +82,7 @@ class Viewers:
                 value = cookie[at + len(COOKIE) + 1 : end if end >= 0 else len(cookie)]
                 if 0 < len(value) <= 64:
                     return value
-        # hashed so that an address is not kept longer than the request
-        who = f"{self._address_of(request)} {headers.get('User-Agent', '')}"
-        return hashlib.blake2s(who.encode(), digest_size=12).hexdigest()
+        return anonymous(self._address_of(request), headers.get("User-Agent", ""))
 
     def touch(self, broadcast_id: str, viewer: str) -> None:
         seen = self._seen.get(broadcast_id)
