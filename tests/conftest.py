@@ -7,6 +7,7 @@ by the run. Redis and S3 are one per worker process: emptied, or with a new buck
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import re
@@ -135,10 +136,30 @@ def s3(s3_server: S3Server) -> S3:
     return S3(s3_server.endpoint, bucket, "us-east-1", ACCESS_KEY, SECRET_KEY, s3_server)
 
 
+LOOP_GUARDED = ("tests/realtime/", "tests/media/ingest/", "tests/server/kit/")
+"""Folders whose tests run code of the event loop."""
+LOOP_EXEMPT = (
+    # These tests themselves work for over 20 ms in the loop: hundreds of sessions at once, a document's validation,
+    # megabytes to send; under asyncio's debugger everything takes several times as long.
+    "tests/realtime/test_hub.py",
+    "tests/realtime/test_protocol.py",
+    "tests/realtime/test_socket.py",
+    "tests/server/kit/test_openapi.py",
+    "tests/media/ingest/test_rtmp.py::test_hostile_clients_cost_a_closed_connection[huge message]",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for the guard of the event loop can be run alone: `pytest -m quick_loop`."""
     for item in items:
-        if "quick_loop" in getattr(item, "fixturenames", ()):
+        where = item.nodeid
+        # Two browsers at once with a server each are too much for two cores: they take turns in one worker.
+        if where.startswith("tests/e2e/"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        # `pytest -m quick_loop`: what may not hold the event loop. The guard acts in the run under asyncio's debugger.
+        asynchronous = inspect.iscoroutinefunction(getattr(item, "function", None))
+        if asynchronous and where.startswith(LOOP_GUARDED) and not where.startswith(LOOP_EXEMPT):
+            # A mark for fixtures would come too late here.
+            item.fixturenames.append("quick_loop")  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.quick_loop)
 
 
