@@ -11,9 +11,13 @@ from __future__ import annotations
 import random
 import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from tests.scheduling import take_back_realtime
 
 
 def encode(url: str, video: str, audio: str | None, frames: int = 20) -> list[bytes]:
@@ -32,7 +36,10 @@ def encode(url: str, video: str, audio: str | None, frames: int = 20) -> list[by
             for plane in picture.planes:
                 plane.update(noise.randbytes(plane.buffer_size))
             picture.pts, picture.time_base = i, Fraction(1, 30)
-            for packet in stream.encode(picture):
+            packets = stream.encode(picture)
+            if i == 0:
+                take_back_realtime()
+            for packet in packets:
                 sent.append(bytes(packet))
                 out.mux(packet)
             if sound is not None:

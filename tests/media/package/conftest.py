@@ -15,6 +15,7 @@ import pytest
 
 from media.package import LivePackage, PackageOptions
 from media.samples import VIDEO_TIMESCALE, Codec, Sample, Track
+from tests.scheduling import take_back_realtime
 
 
 class MemoryShelf:
@@ -213,6 +214,8 @@ def _encode_video(
         frame.pts = n
         frame.time_base = Fraction(1, fps)
         packets += stream.encode(frame)
+        if n == 0:
+            take_back_realtime()
     packets += stream.encode()
     lowest = min(p.dts for p in packets)
     times = [[round((t - lowest) * p.time_base * VIDEO_TIMESCALE) for t in (p.dts, p.pts)] for p in packets]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from media.protocols import aac, av1, h26x, opus, vp9
 from media.protocols.errors import MediaError, ProtocolError, UnsupportedMedia
+from tests.scheduling import take_back_realtime
 
 
 def extradata(encoder: str, width: int, height: int, rate: Fraction, format: str = "mp4") -> bytes:
@@ -28,6 +29,7 @@ def extradata(encoder: str, width: int, height: int, rate: Fraction, format: str
             picture = av.VideoFrame(width, height, "yuv420p")
             picture.pts, picture.time_base = i, 1 / rate
             out.mux(stream.encode(picture))
+            take_back_realtime()
         out.mux(stream.encode(None))
     data = file.getvalue()
     name = {"libx264": b"avcC", "libx265": b"hvcC", "libsvtav1": b"av1C", "libvpx-vp9": b"vpcC"}[encoder]
