@@ -102,6 +102,9 @@ class Settings:
     log_level: str = _setting("info", "debug | info | warning | error")
     metrics_token: str = _setting("", "bearer token that /metrics asks for; empty: loopback and private addresses only")
     node_id: str = _setting("", "name of this process in a fleet; empty: made at start")
+    lease_seconds: float = _setting(
+        15.0, "a broadcast whose process gives no sign of life this long is taken over by another of the fleet, s"
+    )
     drain_seconds: float = _setting(5.0, "longest a stop waits for what is under way, s")
 
     @property
@@ -139,6 +142,8 @@ class Settings:
         for name in ("http_port", "rtmp_port", "rtmps_port"):
             if getattr(self, name) > 65535:
                 raise SettingError(f"{name.upper()} is {getattr(self, name)}; a port is at most 65535")
+        if self.lease_seconds <= 0:
+            raise SettingError("LEASE_SECONDS must be above 0")
         if self.segment_seconds >= self.target_duration + 0.5:
             raise SettingError("SEGMENT_SECONDS must be smaller than TARGET_DURATION")
         if bool(self.tls_cert) != bool(self.tls_key):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from ssl import SSLContext
@@ -35,6 +35,7 @@ from server.settings import SettingError, Settings
 from server.streaming.addresses import Addresses
 from server.streaming.broadcasts.director import Director, DirectorOptions
 from server.streaming.broadcasts.jobs import Files, delete_files, sweep
+from server.streaming.broadcasts.live import written_elsewhere
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB, Broadcasts
 from server.streaming.channels.service import Channels
 from server.streaming.playback.routes import MediaRoutes
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 RETENTION_CRON = "17 * * * *"
+FLEET_JOURNAL_SECONDS = 0.5
 
 
 class Wiring:
@@ -97,9 +99,14 @@ class Wiring:
         self._closing.push_async_callback(store.close)
         self.objects: ObjectStore = store
         self.spool = Spool(
-            data / "spool", self.objects, max_bytes=settings.spool_max_bytes, cache_bytes=settings.segment_cache_bytes
+            data / "spool",
+            self.objects,
+            max_bytes=settings.spool_max_bytes,
+            cache_bytes=settings.segment_cache_bytes,
+            # what another node continues after the death of this one begins where the store's journal ends
+            **({"journal_seconds": FLEET_JOURNAL_SECONDS} if settings.redis_url else {}),
         )
-        await self.spool.start()
+        await self.spool.start(self._written_elsewhere)
         self._closing.push_async_callback(self.spool.close, settings.drain_seconds)
         self.jobs = Jobs()
 
@@ -146,6 +153,8 @@ class Wiring:
                 publisher_dead_after=settings.publisher_dead_after,
                 record=settings.record,
                 disk_min_free=settings.disk_min_free,
+                lease_seconds=settings.lease_seconds,
+                fleet=bool(settings.redis_url),
             ),
             PackageOptions(
                 segment_seconds=settings.segment_seconds,
@@ -252,6 +261,11 @@ class Wiring:
         ):
             health.detail(name, part.describe)
         health.started = True
+
+    async def _written_elsewhere(self, prefixes: Collection[str]) -> set[str]:
+        """Of what an earlier life of this node left in its spool: what another node has written to since."""
+        async with self.database.acquire() as conn:
+            return await written_elsewhere(conn, prefixes, self.node)
 
     async def _database_answers(self) -> str | None:
         async with self.database.acquire() as conn:

@@ -17,6 +17,7 @@ class _Spool(Protocol):
     async def read(self, key: str) -> bytes | None: ...
     async def journal(self, prefix: str) -> tuple[bytes, bool]: ...
     async def flush(self) -> None: ...
+    async def abandon(self, prefix: str) -> None: ...
     def lost_of(self, prefix: str) -> int: ...
     def send_journal(self, prefix: str, *, closing: bool) -> None: ...
 
@@ -32,6 +33,7 @@ class SpoolShelf:
         self.prefix = prefix
         self._base = b""
         self._refused = 0
+        self._abandoned = False
 
     def add(self, files: Mapping[str, Sequence[bytes]], entry: bytes) -> None:
         """Closed files (name to chunks) and a line of the journal (no newline in it; b"": none). Returns at once.
@@ -39,6 +41,8 @@ class SpoolShelf:
         Never raises. The chunks must not change afterwards. When the spool or the disk is full the files and their line
         are given up together and `lost` grows: a line never speaks of a file that is not there.
         """
+        if self._abandoned:
+            return
         try:
             for name in files:
                 check_key(f"{self.prefix}/{name}")
@@ -66,6 +70,8 @@ class SpoolShelf:
 
     def remove(self, names: Sequence[str]) -> None:
         """These have no further use; the store follows within half a minute, or when it is back."""
+        if self._abandoned:
+            return
         self._spool.remove(self.prefix, names)
 
     async def journal(self) -> bytes:
@@ -83,6 +89,11 @@ class SpoolShelf:
         """Nothing more will be added. What waits still goes to the store; after that nothing of it stays here."""
         await self._spool.flush()
         self._spool.send_journal(self.prefix, closing=True)
+
+    async def abandon(self) -> None:
+        """Another node writes here from now on: whatever is still added is dropped, what waits is forgotten."""
+        self._abandoned = True
+        await self._spool.abandon(self.prefix)
 
     @property
     def lost(self) -> int:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from storage.objects.cache import ByteCache
 from storage.objects.shelf import SpoolShelf
 from storage.objects.store import LocalStore, ObjectStore, StoreError, check_key
 from storage.objects.uploader import Uploader
-from storage.objects.waiting import REMOVE_SECONDS, Prefix, Waiting, Writing
+from storage.objects.waiting import JOURNAL_SECONDS, REMOVE_SECONDS, Prefix, Waiting, Writing
 from storage.objects.writer import JOURNAL, Left, SpoolFiles, WriterThread, Written
 
 __all__ = ["Spool", "SpoolShelf"]
@@ -37,12 +37,22 @@ _SAY_SECONDS = 10.0
 
 
 class Spool:
-    """max_bytes: most the spool may hold for a store that is away; cache_bytes: memory for objects read back."""
+    """max_bytes: most the spool may hold for a store that is away; cache_bytes: memory for objects read back.
+    journal_seconds: a journal that grows goes to the store at most this often."""
 
-    def __init__(self, folder: Path, store: ObjectStore, *, max_bytes: int, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: ObjectStore,
+        *,
+        max_bytes: int,
+        cache_bytes: int,
+        journal_seconds: float = JOURNAL_SECONDS,
+    ) -> None:
         self._folder = folder
         self._store = store
         self._max_bytes = max_bytes
+        self._journal_seconds = journal_seconds
         self._cache = ByteCache(cache_bytes)
         self._files = SpoolFiles(folder, store if isinstance(store, LocalStore) else None)
         self._writer = WriterThread()
@@ -57,12 +67,22 @@ class Spool:
         self._said_at = 0.0
         self._started = False
 
-    async def start(self) -> None:
-        """Take over what an earlier process left and go on bringing it to the store. Raises OSError."""
+    async def start(self, given_up: Callable[[Collection[str]], Awaitable[Collection[str]]] | None = None) -> None:
+        """Take over what an earlier process left and go on bringing it to the store. Raises OSError.
+
+        given_up: says which of the prefixes left here another node has written to since; the store's files and journal
+        are newer there, so what is left here is dropped.
+        """
         self._writer.start()
         self._started = True
-        for left in await self._writer.ask(self._files.prepare):
-            self._take_over(left)
+        found = await self._writer.ask(self._files.prepare)
+        foreign = set(await given_up([left.prefix for left in found])) if given_up is not None and found else set()
+        for left in found:
+            if left.prefix in foreign:
+                _log.warning("%s is written elsewhere now: %d files here are dropped", left.prefix, len(left.files))
+                await self._writer.ask(partial(self._files.discard, left.prefix))
+            else:
+                self._take_over(left)
         if self._waiting_bytes:
             _log.info("%d bytes from before wait in the spool", self._waiting_bytes)
         self._uploader.start()
@@ -158,9 +178,27 @@ class Spool:
         # One reader that leaves does not take the others' read away.
         return await asyncio.shield(task)
 
+    async def stored(self, prefix: str, within: float) -> bool:
+        """Wait until the store has all of this prefix, its journal too; False when that takes longer than `within` s
+        or the store is away."""
+        await self.flush()
+        deadline = time.monotonic() + within
+        while (held := self._prefixes.get(prefix)) is not None and not held.idle:
+            if self._uploader.failing or time.monotonic() > deadline:
+                return False
+            held.journal_at = 0.0
+            self._uploader.wake()
+            await asyncio.sleep(0.01)
+        return True
+
     async def delete_prefix(self, prefix: str) -> int:
         """Everything under the prefix goes, here and in the store; how many objects the store had. Raises StoreError,
         after which it can be called again."""
+        await self.abandon(prefix)
+        return await self._store.delete_prefix(prefix + "/")
+
+    async def abandon(self, prefix: str) -> None:
+        """Forget what is here of the prefix, without a word to the store: another node writes it from now on."""
         check_key(prefix)
         held = self._prefixes.pop(prefix, None)
         if held is not None:
@@ -175,7 +213,6 @@ class Spool:
                 await asyncio.sleep(0.01)
         await self._writer.ask(lambda: self._files.discard(prefix))
         self._cache.drop_prefix(prefix + "/")
-        return await self._store.delete_prefix(prefix + "/")
 
     # what a shelf does
 
@@ -302,7 +339,7 @@ class Spool:
     def _held(self, prefix: str) -> Prefix:
         held = self._prefixes.get(prefix)
         if held is None:
-            held = self._prefixes[prefix] = Prefix(prefix)
+            held = self._prefixes[prefix] = Prefix(prefix, journal_seconds=self._journal_seconds)
         return held
 
     def _take_over(self, left: Left) -> None:

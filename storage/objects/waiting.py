@@ -11,7 +11,7 @@ _PLAYLISTS = (".m3u8", ".mpd")
 _AT_ONCE = 4
 """Files of one prefix under way at once."""
 JOURNAL_SECONDS = 10.0
-"""A journal that grows is sent again at most this often,"""
+"""A journal that grows is sent again at most this often, unless the spool is told otherwise,"""
 JOURNAL_BYTES_PER_SECOND = 64 * 1024
 """and more seldom when it is long: it is sent whole."""
 REMOVE_SECONDS = 20.0
@@ -63,6 +63,7 @@ class Prefix:
     journal_at: float = 0.0
     journal_active: bool = False
     closing: bool = False
+    journal_seconds: float = JOURNAL_SECONDS
 
     def next_file(self) -> str | None:
         """The next file to send: the first that is not under way, unless it must wait for those before it."""
@@ -114,7 +115,7 @@ class Prefix:
 
     def journal_went(self, end: int, now: float) -> None:
         self.journal_sent = max(self.journal_sent, end)
-        self.journal_at = now + max(JOURNAL_SECONDS, end / JOURNAL_BYTES_PER_SECOND)
+        self.journal_at = now + max(self.journal_seconds, end / JOURNAL_BYTES_PER_SECOND)
 
     def removal_due(self, now: float) -> bool:
         return (

@@ -29,13 +29,16 @@ from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State
 from server.streaming.channels import store as channels
 from server.streaming.channels.models import Channel
 from server.streaming.channels.service import hash_key
+from storage.objects import StoreError
 from storage.objects.spool import Spool
 from storage.postgres.database import Database
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=15)
-HEARTBEAT = 5.0
+BEATS = 3
+"""A lease is renewed so often before it would run out."""
+STORED_WITHIN = 3.0
+"""An interrupted broadcast waits so many seconds for its last segments to be in the store; then others may have it."""
 LINGER = 60.0
 """Seconds that an ended broadcast's live playlists stay: longer than any player is behind the live edge."""
 PROOF_POLL = 0.05
@@ -55,13 +58,16 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DirectorOptions:
-    """node: this process in the fleet. reconnect_window, publisher_dead_after in s; disk_min_free in bytes."""
+    """node: this process in the fleet. reconnect_window, publisher_dead_after, lease_seconds in s; disk_min_free in
+    bytes. fleet: other processes may go on with what this one began."""
 
     node: str
     reconnect_window: float
     publisher_dead_after: float
     record: bool
     disk_min_free: int
+    lease_seconds: float = 15.0
+    fleet: bool = False
 
 
 class Director:
@@ -81,6 +87,8 @@ class Director:
         self._pictures = pictures
         self._options = options
         self._packaging = packaging
+        self._lease = timedelta(seconds=options.lease_seconds)
+        self._heartbeat_seconds = options.lease_seconds / BEATS
         self._live: dict[str, Live] = {}
         self._on_channel: dict[UUID, Live] = {}
         self._doors: weakref.WeakValueDictionary[UUID, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -110,8 +118,12 @@ class Director:
             await asyncio.wait(list(self._tasks))
         for live in list(self._live.values()):
             await live.package.close()
-        async with self._database.acquire() as conn:
-            await store.release(conn, self._options.node)
+        try:
+            async with self._database.acquire() as conn:
+                await store.release(conn, self._options.node)
+        except Exception:
+            # the rest of the stop goes on: the leases run out by themselves
+            log.exception("leases could not be given up")
 
     def describe(self) -> dict[str, object]:
         return {
@@ -185,18 +197,41 @@ class Director:
             row = await store.on_air(conn, channel.id) or await store.prepared(conn, channel.id)
             if row is None:
                 row = await store.add(conn, channel.id, title=f"Live on {now():%d %B %Y}", record=self._options.record)
-            fence = await store.take(conn, row.id, self._options.node, LEASE)
-            if fence is None:
+            taken = await store.take(conn, row.id, self._options.node, self._lease)
+            if taken is None:
                 raise Refused("elsewhere", "This broadcast is live on another server. Try again in a few seconds.")
-        return await self._install(row, fence)
+        try:
+            return await self._install(row, *taken)
+        except StoreError as error:
+            log.warning("broadcast %s cannot go on here: %s", row.id, error)
+            raise Refused("store_away", "The store cannot be reached just now. Try again in a few seconds.") from error
 
-    async def _install(self, row: Broadcast, fence: int) -> Live:
+    async def adopt(self, row: Broadcast) -> Live | None:
+        """Continue here, as interrupted, what was on air in a process that is gone; None while another holds it.
+        Raises StoreError when the store has the journal and does not answer."""
+        door = self._doors.setdefault(row.channel_id, asyncio.Lock())
+        async with door:
+            if (live := self._live.get(str(row.id))) is not None:
+                return live
+            async with self._database.acquire() as conn:
+                taken = await store.take(conn, row.id, self._options.node, self._lease)
+            if taken is None:
+                return None
+            live = await self._install(row, *taken)
+            live.state = State.INTERRUPTED
+            return live
+
+    async def _install(self, row: Broadcast, fence: int, writer: str | None) -> Live:
+        """`writer`: the process that wrote it last."""
         record = row.record and self._options.record
         if record and row.started_at is None and self._spool.disk_free() < self._options.disk_min_free:
             record = False
             self._note(
                 row.channel_id, row.id, "not_recorded", "the disk is nearly full: live goes on, nothing is recorded"
             )
+        if writer not in (None, self._options.node):
+            # what this node may have of it is older than what the store has
+            await self._spool.abandon(prefix(row.id))
         shelf = self._spool.shelf(prefix(row.id))
         package = LivePackage(replace(self._packaging, record=record), shelf)
         if row.started_at is not None:
@@ -253,11 +288,16 @@ class Director:
         async with live.writes, self._database.transaction() as conn:
             await store.set_ended(conn, live.row.id, live.fence, now(), recording)
             await channels.add_event(conn, live.row.channel_id, live.row.id, "ended", reason)
-        self._announcer.state(live.channel, {"state": State.ENDED, "recording": recording is not None})
-        self._on_channel.pop(live.row.channel_id, None)
+        self._said_ended(live, recording is not None)
+
+    def _said_ended(self, live: Live, recorded: bool) -> None:
+        """The row says that it ended: tell everybody, and keep the live playlists for those who are still behind."""
+        self._announcer.state(live.channel, {"state": State.ENDED, "recording": recorded})
+        if self._on_channel.get(live.row.channel_id) is live:
+            del self._on_channel[live.row.channel_id]
         self.registry.remove(live.id)
-        live.recorded = recording is not None
-        asyncio.get_running_loop().call_later(LINGER if started else 0, self._leave, live)
+        live.recorded = recorded
+        asyncio.get_running_loop().call_later(LINGER if live.started else 0, self._leave, live)
 
     def _leave(self, live: Live) -> None:
         """The last player is through with the live playlists; what was not recorded goes."""
@@ -290,7 +330,9 @@ class Director:
     async def _write_live(self, live: Live, at: datetime) -> None:
         async with live.writes, self._database.transaction() as conn:
             if not await store.set_live(conn, live.row.id, live.fence, live.track_views(), at):
-                log.warning("broadcast %s went live, but the row has another owner or has ended", live.id)
+                # another process took it while its publisher was away, or ended it: as at the next heartbeat
+                self._spawn(self._lost(live))
+                return
             await channels.add_event(conn, live.row.channel_id, live.row.id, "live", _tracks_in_words(live))
 
     async def _write_tracks(self, live: Live) -> None:
@@ -299,6 +341,11 @@ class Director:
             await channels.add_event(conn, live.row.channel_id, live.row.id, "tracks", _tracks_in_words(live))
 
     async def _write_interrupted(self, live: Live, reason: str) -> None:
+        if self._options.fleet:
+            # the row says it last: whoever then takes it finds all of it in the store
+            await self._spool.stored(prefix(live.row.id), STORED_WITHIN)
+            if live.state is not State.INTERRUPTED:
+                return
         async with live.writes, self._database.transaction() as conn:
             await store.set_interrupted(conn, live.row.id, live.fence)
             await channels.add_event(conn, live.row.channel_id, live.row.id, "interrupted", reason)
@@ -318,56 +365,78 @@ class Director:
 
     async def _heartbeat(self) -> None:
         while not self._stopping:
-            await asyncio.sleep(HEARTBEAT)
+            await asyncio.sleep(self._heartbeat_seconds)
             try:
                 await self._renew()
                 await self._pick_up()
             except Exception:
-                log.exception("leases could not be renewed; trying again in %.0f s", HEARTBEAT)
+                log.exception("leases could not be renewed; trying again in %.0f s", self._heartbeat_seconds)
 
     async def _renew(self) -> None:
         held = [live for live in self._live.values() if live.state is not State.ENDED]
         if not held:
             return
         async with self._database.acquire() as conn:
-            ours = await store.renew(conn, self._options.node, [(live.row.id, live.fence) for live in held], LEASE)
+            ours = await store.renew(
+                conn, self._options.node, [(live.row.id, live.fence) for live in held], self._lease
+            )
         for live in held:
             if live.row.id not in ours and self._live.get(live.id) is live and live.state is not State.ENDED:
                 await self._lost(live)
 
     async def _lost(self, live: Live) -> None:
         """Somebody ended it through another process, deleted it, or took the lease: stop writing to it."""
+        if live.state is State.ENDED:
+            return
         log.warning("broadcast %s is no longer ours", live.id)
         live.mark_ended()
+        async with self._database.acquire() as conn:
+            ended = await store.ended_and_ours(conn, live.row.id, live.fence)
+        if not ended:
+            await live.shelf.abandon()
         live.media.end("the broadcast was ended or moved to another server")
         await live.package.close()
-        async with self._database.acquire() as conn:
-            ended = await store.is_state(conn, live.row.id, State.ENDED)
-        if ended and live.started:
-            facts = _facts(await live.package.finish())
-            async with self._database.acquire() as conn:
-                await store.set_recording(conn, live.row.id, facts)
-        self._drop(live)
+        if ended:
+            await self._close_recording(live)
+        else:
+            self._drop(live)
+
+    async def _close_recording(self, live: Live) -> None:
+        """Ended through another process: what is left is the recording, and telling those who hold the channel."""
+        facts = _facts(await live.package.finish()) if live.started else None
+        async with live.writes, self._database.acquire() as conn:
+            await store.set_recording(conn, live.row.id, live.fence, facts)
+        self._said_ended(live, facts is not None)
 
     async def _pick_up(self) -> None:
         """Resume, as interrupted, what a process that is gone had on air; close what nobody came back to for long."""
         async with self._database.acquire() as conn:
             left = await store.left_behind(conn, self._options.node)
         for row, lease_until in left:
-            if str(row.id) in self._live:
+            if str(row.id) in self._live or self._stopping:
                 continue
-            async with self._database.acquire() as conn:
-                fence = await store.take(conn, row.id, self._options.node, LEASE)
-            if fence is None:
-                continue
-            live = await self._install(row, fence)
-            live.state = State.INTERRUPTED
-            silent = (now() - lease_until).total_seconds() if lease_until else 0.0
-            if silent > self._options.reconnect_window:
-                await self.end(live, "the server stopped while it was live")
-            else:
-                self._spawn(self._write_interrupted(live, "the server was restarted"))
-                self._await_return(live, self._options.reconnect_window)
+            try:
+                await self._continue(row, lease_until)
+            except StoreError as error:
+                # its journal is in a store that is away; the next heartbeat tries again
+                log.warning("broadcast %s cannot be continued yet: %s", row.id, error)
+
+    async def _continue(self, row: Broadcast, lease_until: datetime | None) -> None:
+        live = await self.adopt(row)
+        if live is None or live.media.publisher is not None:
+            return
+        if row.state is State.ENDED:
+            live.mark_ended()
+            await live.package.close()
+            await self._close_recording(live)
+            return
+        silent = (now() - lease_until).total_seconds() if lease_until else 0.0
+        if silent > self._options.reconnect_window:
+            await self.end(live, "the server stopped while it was live")
+        else:
+            self._announcer.state(live.channel, {"state": State.INTERRUPTED})
+            self._spawn(self._write_interrupted(live, "the server was restarted"))
+            self._await_return(live, self._options.reconnect_window)
 
     # tasks
 

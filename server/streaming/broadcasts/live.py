@@ -7,12 +7,15 @@ broadcast has ended and no live viewer can still be on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 from uuid import UUID
 
 from media.broadcast import Broadcast as Media
 from media.package.live import LivePackage
+from server.streaming.broadcasts import store
 from server.streaming.broadcasts.models import Broadcast, State, TrackView
 from storage.objects.spool import SpoolShelf
 
@@ -20,6 +23,15 @@ from storage.objects.spool import SpoolShelf
 def prefix(id: UUID | str) -> str:
     """Where a broadcast's files are in the store."""
     return f"live/{id}"
+
+
+async def written_elsewhere(conn: Any, prefixes: Collection[str], node: str) -> set[str]:
+    """Those of the prefixes that belong to broadcasts which another process wrote last, or which were deleted."""
+    found = {}
+    for name in prefixes:
+        with contextlib.suppress(ValueError):
+            found[UUID(name.removeprefix("live/"))] = name
+    return {found[id] for id in await store.written_elsewhere(conn, list(found), node)}
 
 
 class Live:

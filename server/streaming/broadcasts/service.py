@@ -191,12 +191,14 @@ class Broadcasts:
         if row.state is State.ENDED:
             raise AlreadyEnded("It cannot be ended twice.")
         live = self._director.get(str(id))
+        if live is None and row.state in ON_AIR:
+            live = await self._director.adopt(row)
         if live is not None:
             await self._director.end(live, "ended by its owner")
         else:
             async with self._database.transaction() as conn:
                 # on air in another process: its next heartbeat sees the row ended and closes the recording
-                await store.set_ended(conn, id, None, now(), None)
+                await store.end_elsewhere(conn, id, now())
         return await self.show(id, caller, address)
 
     async def delete(self, id: UUID, caller: Caller) -> None:

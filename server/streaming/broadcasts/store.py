@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from server.kit.ids import uuid7
-from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State, TrackView
+from server.streaming.broadcasts.models import Broadcast, RecordingFacts, TrackView
 
 _SELECT = """
     select b.id, b.channel_id, c.user_id as owner_id, b.title, b.description, b.visibility, b.state, b.record,
@@ -114,17 +114,24 @@ async def delete(conn: Any, id: UUID) -> None:
 # the live side: every write carries the fence
 
 
-async def take(conn: Any, id: UUID, node: str, lease: timedelta) -> int | None:
-    """Become the owner of the live side: the new fence, or None while another process holds it."""
-    fence = await conn.fetchval(
-        """update broadcasts set owner_node = $2, fence = fence + 1, lease_until = now() + $3
-           where id = $1 and state <> 'ended'
-             and (owner_node is null or owner_node = $2 or lease_until < now()) returning fence""",
+async def take(conn: Any, id: UUID, node: str, lease: timedelta) -> tuple[int, str | None] | None:
+    """Become the owner of the live side: the new fence and who wrote before, or None while another process holds it.
+
+    A holder whose publisher has left (`interrupted`) gives way to the one that has the publisher now. Of an ended
+    broadcast only what is left of its owner's work can be taken: the recording that was not closed.
+    """
+    row = await conn.fetchrow(
+        """with before as (select id, owner_node from broadcasts where id = $1 for update)
+           update broadcasts b set owner_node = $2, fence = fence + 1, lease_until = now() + $3
+           from before where b.id = before.id
+             and (b.state <> 'ended' or b.lease_until is not null)
+             and (b.owner_node is null or b.owner_node = $2 or b.lease_until <= now() or b.state = 'interrupted')
+           returning b.fence, before.owner_node""",
         id,
         node,
         lease,
     )
-    return None if fence is None else int(fence)
+    return None if row is None else (int(row["fence"]), row["owner_node"])
 
 
 async def renew(conn: Any, node: str, held: list[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
@@ -164,12 +171,12 @@ async def set_interrupted(conn: Any, id: UUID, fence: int) -> None:
     )
 
 
-async def set_ended(conn: Any, id: UUID, fence: int | None, at: datetime, recording: RecordingFacts | None) -> bool:
-    """fence None: whoever had it is known to be gone."""
+async def set_ended(conn: Any, id: UUID, fence: int, at: datetime, recording: RecordingFacts | None) -> bool:
+    """By its owner, with the recording closed. The owner's name stays: it is where the last files were written."""
     done = await conn.fetchval(
         """update broadcasts set state = 'ended', ended_at = greatest(coalesce(started_at, $3), $3), recording = $4,
-                  owner_node = null, lease_until = null
-           where id = $1 and ($2::bigint is null or fence = $2) and state <> 'ended' returning true""",
+                  lease_until = null
+           where id = $1 and fence = $2 and state <> 'ended' returning true""",
         id,
         fence,
         at,
@@ -178,9 +185,24 @@ async def set_ended(conn: Any, id: UUID, fence: int | None, at: datetime, record
     return bool(done)
 
 
-async def set_recording(conn: Any, id: UUID, recording: RecordingFacts | None) -> None:
+async def end_elsewhere(conn: Any, id: UUID, at: datetime) -> None:
+    """Ended through a process that does not hold it. A lease that is there stays: it says that its holder, or who
+    comes after that, has the recording to close."""
     await conn.execute(
-        "update broadcasts set recording = $2 where id = $1", id, _json(recording) if recording else None
+        """update broadcasts set state = 'ended', ended_at = greatest(coalesce(started_at, $2), $2)
+           where id = $1 and state <> 'ended'""",
+        id,
+        at,
+    )
+
+
+async def set_recording(conn: Any, id: UUID, fence: int, recording: RecordingFacts | None) -> None:
+    """The recording of a broadcast that was ended elsewhere is closed; nothing is left to do for its owner."""
+    await conn.execute(
+        "update broadcasts set recording = $3, lease_until = null where id = $1 and fence = $2",
+        id,
+        fence,
+        _json(recording) if recording else None,
     )
 
 
@@ -200,14 +222,23 @@ async def release(conn: Any, node: str) -> None:
 
 
 async def left_behind(conn: Any, node: str) -> list[tuple[Broadcast, datetime | None]]:
-    """On air in the rows, but held by nobody (or by the former life of this node); with the time of the lease's end."""
+    """On air in the rows, or ended with the recording not closed, but held by nobody (or by the former life of this
+    node); with the time of the lease's end."""
     rows = await conn.fetch(
         _SELECT.replace("b.fence", "b.fence, b.lease_until")
-        + """ where b.state in ('live', 'interrupted')
-             and (b.owner_node is null or b.owner_node = $1 or b.lease_until < now())""",
+        + """ where (b.state in ('live', 'interrupted') or (b.state = 'ended' and b.lease_until is not null))
+             and (b.owner_node is null or b.owner_node = $1 or b.lease_until <= now())""",
         node,
     )
     return [(_broadcast({k: v for k, v in row.items() if k != "lease_until"}), row["lease_until"]) for row in rows]
+
+
+async def written_elsewhere(conn: Any, ids: list[UUID], node: str) -> set[UUID]:
+    """Those of `ids` that another process wrote last, or that were deleted."""
+    rows = await conn.fetch(
+        "select id from broadcasts where id = any($1) and (owner_node is null or owner_node = $2)", ids, node
+    )
+    return set(ids) - {row["id"] for row in rows}
 
 
 async def expired_recordings(conn: Any, before: datetime, limit: int) -> list[UUID]:
@@ -223,5 +254,8 @@ async def forget_recording(conn: Any, id: UUID) -> None:
     await conn.execute("update broadcasts set recording = null, thumbnail = false where id = $1", id)
 
 
-async def is_state(conn: Any, id: UUID, state: State) -> bool:
-    return bool(await conn.fetchval("select true from broadcasts where id = $1 and state = $2", id, state))
+async def ended_and_ours(conn: Any, id: UUID, fence: int) -> bool:
+    """It was ended through another process, and nobody else has taken it since."""
+    return bool(
+        await conn.fetchval("select true from broadcasts where id = $1 and fence = $2 and state = 'ended'", id, fence)
+    )
