@@ -5,10 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
+from realtime.protocol.asyncapi import asyncapi
 from server.community.chat import routes as chat
 from server.identity import routes as identity
 from server.kit.http import install, runner
@@ -57,8 +61,23 @@ def build_app(wiring: Wiring) -> web.Application:
     )
     wiring.media.install(app)
     app.router.add_get("/ws", wiring.sockets.handle)
+    app.router.add_get("/asyncapi.json", _asyncapi(settings))
     install_pages(app)
     return app
+
+
+def _asyncapi(settings: Settings) -> Handler:
+    """The socket described to programs, as /openapi.json describes the rest."""
+    public = urlsplit(settings.base_url)
+    body = msgspec.json.encode(
+        asyncapi(title="Social Flow", version="1", host=public.netloc, secure=public.scheme == "https")
+    )
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    return answer
 
 
 class Server:

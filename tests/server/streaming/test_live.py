@@ -348,3 +348,10 @@ async def test_media_urls_answer_strangers_names_clearly(streamer: User, http: a
         assert answer.status == 204
     async with http.get(f"{streamer.server.url}/live/not-an-id/p/index.m3u8") as answer:
         assert answer.status == 404
+
+
+async def test_programs_find_the_socket_described(server: ServerProcess, http: aiohttp.ClientSession) -> None:
+    async with http.get(server.url + "/asyncapi.json") as answer:
+        described = await answer.json()
+    assert described["asyncapi"].startswith("3.")
+    assert described["operations"]
