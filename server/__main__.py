@@ -15,10 +15,7 @@ import uvloop
 from server.app import Server
 from server.demo import run_demo
 from server.settings import SettingError, Settings
-
-
-class CannotStart(Exception):
-    """What the operator has to do, in words."""
+from server.wiring import CannotStart
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ The environment wins over `.env`; a value that cannot be is an error that names 
 
 from __future__ import annotations
 
+import math
 import os
 import types
 import typing
@@ -137,11 +138,17 @@ class Settings:
                 raise SettingError(f"{name.upper()} is {getattr(self, name)!r}; it takes {' | '.join(allowed)}")
         for f in fields(self):
             value = getattr(self, f.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingError(f"{f.name.upper()} is '{value}'; it takes a number")
             if isinstance(value, int | float) and value < 0:
                 raise SettingError(f"{f.name.upper()} is {value}; it cannot be negative")
         for name in ("http_port", "rtmp_port", "rtmps_port"):
             if getattr(self, name) > 65535:
                 raise SettingError(f"{name.upper()} is {getattr(self, name)}; a port is at most 65535")
+        for name, schemes in _SCHEMES.items():
+            if (value := getattr(self, name)) and not value.startswith(schemes):
+                # the value may hold a password
+                raise SettingError(f"{name.upper()} begins with {' or '.join(schemes)}")
         if self.lease_seconds <= 0:
             raise SettingError("LEASE_SECONDS must be above 0")
         if self.segment_seconds >= self.target_duration + 0.5:
@@ -154,6 +161,12 @@ _CHOICES = {
     "registration": ("open", "closed"),
     "log_format": ("text", "json"),
     "log_level": ("debug", "info", "warning", "error"),
+}
+_SCHEMES = {
+    "public_url": ("http://", "https://"),
+    "database_url": ("postgresql://", "postgres://"),
+    "redis_url": ("redis://", "rediss://", "unix://"),
+    "s3_endpoint": ("http://", "https://"),
 }
 
 

@@ -41,20 +41,25 @@ from server.streaming.channels.service import Channels
 from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
+from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
 from storage.jobs import Jobs, Worker
 from storage.objects import ObjectStore
 from storage.objects.folder import FolderStore
 from storage.objects.s3 import S3Store
 from storage.objects.spool import Spool
-from storage.postgres.database import Database
-from storage.postgres.migrations import migrate
+from storage.postgres.database import Database, DatabaseUnavailable
+from storage.postgres.migrations import MigrationError, migrate
 
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 RETENTION_CRON = "17 * * * *"
 FLEET_JOURNAL_SECONDS = 0.5
+
+
+class CannotStart(Exception):
+    """What the operator has to do, in words."""
 
 
 class Wiring:
@@ -68,6 +73,7 @@ class Wiring:
 
     async def start(self) -> None:
         try:
+            await self._start_database()
             await self._start_storage()
             await self._start_realtime()
             await self._start_features()
@@ -79,21 +85,35 @@ class Wiring:
     async def close(self) -> None:
         await self._closing.aclose()
 
+    async def _start_database(self) -> None:
+        settings = self.settings
+        data = settings.data_path
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+            self.node = settings.node_id or _node_id(data)
+        except OSError as error:
+            raise CannotStart(
+                f"nothing can be written to {data} ({error.strerror}). Set DATA_DIR to a folder of your own."
+            ) from None
+        self.dsn = settings.database_url
+        try:
+            if not self.dsn:
+                embedded = EmbeddedPostgres(data / "postgres")
+                self.dsn = await embedded.start()
+                self._closing.push_async_callback(embedded.close)
+            self.database = Database(self.dsn, max_size=settings.database_pool)
+            await self.database.start()  # first, as it waits for a PostgreSQL that is starting
+            self._closing.push_async_callback(self.database.close)
+            await migrate(self.dsn, MIGRATIONS)
+        except (EmbeddedError, MigrationError) as error:
+            raise CannotStart(str(error)) from error
+        except DatabaseUnavailable as error:
+            where = "DATABASE_URL" if settings.database_url else "DATA_DIR"
+            raise CannotStart(f"{error}. Is PostgreSQL running, and is {where} right?") from error
+
     async def _start_storage(self) -> None:
         settings = self.settings
         data = settings.data_path
-        data.mkdir(parents=True, exist_ok=True)
-        self.node = settings.node_id or _node_id(data)
-        dsn = settings.database_url
-        if not dsn:
-            embedded = EmbeddedPostgres(data / "postgres")
-            dsn = await embedded.start()
-            self._closing.push_async_callback(embedded.close)
-        await migrate(dsn, MIGRATIONS)
-        self.dsn = dsn
-        self.database = Database(dsn, max_size=settings.database_pool)
-        await self.database.start()
-        self._closing.push_async_callback(self.database.close)
         store = _object_store(settings)
         await store.start()
         self._closing.push_async_callback(store.close)
@@ -223,7 +243,15 @@ class Wiring:
                 rtmp_read_coalesce_ms=settings.rtmp_read_coalesce_ms,
             ),
         )
-        await self.rtmp.start()
+        try:
+            await self.rtmp.start()
+        except OSError as error:
+            name = "RTMPS_PORT" if self.rtmp.port else "RTMP_PORT"
+            port = settings.rtmps_port if self.rtmp.port else settings.rtmp_port
+            await self.rtmp.close()
+            raise CannotStart(
+                f"port {port} cannot be had ({error.strerror}). Stop the other program, or set {name} to a free port."
+            ) from None
         self._closing.push_async_callback(self.rtmp.close)
         self.addresses = Addresses(settings.public_url, self.rtmp.port, self.rtmp.tls_port or None)
 
@@ -249,6 +277,7 @@ class Wiring:
         health.add("database", self._database_answers)
         health.add("disk", self._disk_has_room, needed=False)
         health.add("spool", self._spool_drains, needed=False)
+        health.add("store", self._store_takes, needed=False)
         for name, part in (
             ("database", self.database),
             ("identity", self.identity),
@@ -284,6 +313,11 @@ class Wiring:
             return None
         return f"the store does not take segments: {pending >> 20} MiB wait in the spool"
 
+    async def _store_takes(self) -> str | None:
+        if not self.spool.failing:
+            return None
+        return "the store does not answer: what is written waits in the spool, and recordings cannot be played"
+
     def _worker(self) -> Worker:
         return _worker(self.dsn, self.database, self.spool, self._forget_chat, self.settings)
 
@@ -302,10 +336,10 @@ class WorkerWiring:
     async def start(self) -> None:
         settings = self._settings
         try:
-            await migrate(settings.database_url, MIGRATIONS)
             database = Database(settings.database_url, max_size=settings.database_pool)
             await database.start()
             self._closing.push_async_callback(database.close)
+            await migrate(settings.database_url, MIGRATIONS)
             objects = _object_store(settings)
             await objects.start()
             self._closing.push_async_callback(objects.close)
@@ -371,6 +405,9 @@ def _tls(settings: Settings) -> SSLContext | None:
     if not settings.tls_cert:
         return None
     try:
+        for file in (settings.tls_cert, settings.tls_key):
+            with open(file, "rb"):
+                pass  # the error of the call below does not say which one it is
         return tls_context(settings.tls_cert, settings.tls_key)
     except OSError as error:
         raise SettingError(f"TLS_CERT and TLS_KEY cannot be used: {error}") from None

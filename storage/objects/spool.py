@@ -120,6 +120,11 @@ class Spool:
         return self._writing_bytes + self._waiting_bytes
 
     @property
+    def failing(self) -> bool:
+        """The store refused or did not answer the last time it was given something."""
+        return self._uploader.failing
+
+    @property
     def lost(self) -> int:
         """Files given up since the start, because the spool or the disk was full."""
         return self._lost
