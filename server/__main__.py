@@ -17,6 +17,9 @@ from server.demo import run_demo
 from server.settings import SettingError, Settings
 from server.wiring import CannotStart
 
+SLOW_CALLBACK = 0.020
+"""Seconds that one callback may hold the event loop."""
+
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="bin/run", description="The Social Flow server.")
@@ -36,6 +39,8 @@ def main() -> None:
 async def serve(settings: Settings, *, demo: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if loop.get_debug():  # PYTHONASYNCIODEBUG=1: what holds the loop is logged
+        loop.slow_callback_duration = SLOW_CALLBACK
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     http = bind(settings.http_host, settings.http_port, "HTTP_PORT")

@@ -31,6 +31,8 @@ ENCODE = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g"
 class ServerProcess:
     """`python -m server` on free ports with a database and a folder of the test's."""
 
+    arguments: tuple[str, ...] = ("-m", "server")
+
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.environment = environment
@@ -41,7 +43,7 @@ class ServerProcess:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "server",
+            sys.executable, *self.arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, **self.environment, "DATA_DIR": str(self.folder)},
