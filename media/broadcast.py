@@ -1,4 +1,4 @@
-"""A broadcast: one publisher at a time, many bounded readers; and the registry of what is live in this process.
+"""A broadcast: one publisher at a time, many bounded readers.
 
 A Broadcast is made when its first publisher is admitted and dies when the product ends it. Publishers come and go
 within it (a dropped encoder, a deploy): each is a PublisherSession with a timeline of its own. A session holds its
@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 HEADER_WAIT = 0.5
 """Seconds after the first media that a second sequence header may take."""
+TAKEN_OVER = "another encoder took over"
 
 
 class Reader(Protocol):
@@ -54,6 +55,10 @@ class Watcher(Protocol):
 
     def on_interrupted(self, broadcast: Broadcast, reason: str, clean: bool) -> None: ...
 
+    def on_failed(self, broadcast: Broadcast, reader: Reader) -> None:
+        """A reader raised and was taken off; the exception is logged."""
+        ...
+
 
 class Broadcast:
     """One broadcast's live side. `id` is the product's id of it, as text."""
@@ -82,11 +87,10 @@ class Broadcast:
         """Let a publisher in; one that is still there is hung up on (the caller has judged it dead or replaced)."""
         if self.ended:
             raise RuntimeError(f"broadcast {self.id} has ended")
-        if self.publisher is not None:
-            old = self.publisher
-            old.close("another encoder took over", clean=False)
-            old.link.close("another encoder took over")
-        self.publisher = PublisherSession(self, request)
+        old, self.publisher = self.publisher, PublisherSession(self, request)
+        if old is not None:
+            old.close(TAKEN_OVER, clean=False)
+            old.link.close(TAKEN_OVER)
         return self.publisher
 
     def end(self, reason: str) -> None:
@@ -133,11 +137,11 @@ class Broadcast:
                 self._drop(reader)
 
     def _gone(self, session: PublisherSession, reason: str, clean: bool) -> None:
-        if self.publisher is not session:
-            return
-        self.publisher = None
         if session.started:
             self._each(lambda reader: reader.on_interrupted())
+        if self.publisher is not session:
+            return  # another one is here already: nothing was interrupted
+        self.publisher = None
         if not self.ended:
             self._watcher.on_interrupted(self, reason, clean)
 
@@ -151,6 +155,7 @@ class Broadcast:
     def _drop(self, reader: Reader) -> None:
         log.exception("broadcast %s: a %s failed and was taken off", self.id, type(reader).__name__)
         self._readers = [r for r in self._readers if r is not reader]
+        self._watcher.on_failed(self, reader)
 
 
 class PublisherSession:
@@ -341,27 +346,3 @@ class QueueReader:
         self._queue = deque(kept)
         self._size = 0
         self._waiting_for_key = self._has_video
-
-
-class Registry:
-    """The broadcasts whose live side is in this process."""
-
-    def __init__(self) -> None:
-        self._live: dict[str, Broadcast] = {}
-
-    def get(self, id: str) -> Broadcast | None:
-        return self._live.get(id)
-
-    def add(self, broadcast: Broadcast) -> None:
-        if broadcast.id in self._live:
-            raise ValueError(f"broadcast {broadcast.id} is already here")
-        self._live[broadcast.id] = broadcast
-
-    def remove(self, id: str) -> None:
-        self._live.pop(id, None)
-
-    def __iter__(self) -> Iterator[Broadcast]:
-        return iter(list(self._live.values()))
-
-    def __len__(self) -> int:
-        return len(self._live)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from media import broadcast as module
-from media.broadcast import Broadcast, QueueReader, Registry
+from media.broadcast import Broadcast, QueueReader
 from media.ingest.gate import PublishRequest
 from media.samples import Codec, Sample, Track
 
@@ -51,6 +51,9 @@ class Log:
 
     def on_live(self, broadcast: Broadcast) -> None:
         self.said.append("live")
+
+    def on_failed(self, broadcast: Broadcast, reader: object) -> None:
+        self.said.append("failed")
 
 
 def request() -> PublishRequest:
@@ -123,7 +126,7 @@ async def test_a_second_publisher_takes_over_and_the_first_is_told() -> None:
     second.track(VIDEO)
     second.track(AUDIO)
     second.samples([frame(1, 0, key=True)])
-    assert watcher.said == ["live", ("interrupted", "another encoder took over", False), "live"]
+    assert watcher.said == ["live", "live"]
 
 
 async def test_after_the_end_nobody_gets_in_and_readers_are_told_once() -> None:
@@ -147,8 +150,8 @@ async def test_a_reader_that_raises_is_taken_off_and_the_others_go_on(caplog: py
         def on_samples(self, batch: Sequence[Sample]) -> None:
             raise ValueError("broken")
 
-    good = Log()
-    broadcast = Broadcast("b", Log())
+    good, watcher = Log(), Log()
+    broadcast = Broadcast("b", watcher)
     broadcast.add(Bad())
     broadcast.add(good)
     session = broadcast.open(request())
@@ -158,6 +161,7 @@ async def test_a_reader_that_raises_is_taken_off_and_the_others_go_on(caplog: py
     session.samples([frame(1, 3000)])
     assert [entry for entry in good.said if entry[0] == "samples"] == [("samples", [0]), ("samples", [3000])]
     assert caplog.text.count("was taken off") == 1
+    assert watcher.said == ["failed", "live"]
 
 
 async def test_a_slow_reader_drops_to_the_next_key_frame() -> None:
@@ -175,12 +179,15 @@ async def test_a_slow_reader_drops_to_the_next_key_frame() -> None:
     assert [(s.track, s.dts) for s in got[1:] if isinstance(s, Sample)] == [(1, 5), (2, 5)]
 
 
-def test_the_registry_holds_one_broadcast_an_id() -> None:
-    registry = Registry()
-    broadcast = Broadcast("b", Log())
-    registry.add(broadcast)
-    with pytest.raises(ValueError, match="already"):
-        registry.add(Broadcast("b", Log()))
-    registry.remove("b")
-    assert registry.get("b") is None
-    assert len(registry) == 0
+async def test_a_publisher_that_dies_before_its_first_frame_does_not_take_its_successor_along() -> None:
+    watcher, reader = Log(), Log()
+    broadcast = Broadcast("b", watcher)
+    broadcast.add(reader)
+    broadcast.open(request()).track(VIDEO)
+    second = broadcast.open(request())
+    assert watcher.said == []
+    second.track(VIDEO)
+    second.track(AUDIO)
+    second.samples([frame(1, 0, key=True)])
+    assert watcher.said == ["live"]
+    assert reader.said == [("tracks", (1, 2)), ("samples", [0])]

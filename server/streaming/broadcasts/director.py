@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from media.broadcast import Broadcast as Media
-from media.broadcast import PublisherSession, Registry
+from media.broadcast import PublisherSession, Reader
 from media.ingest.gate import PublishRequest, Refused
 from media.package.live import LivePackage, PackageOptions
 from media.package.recording import Recording
@@ -80,7 +80,6 @@ class Director:
         options: DirectorOptions,
         packaging: PackageOptions,
     ) -> None:
-        self.registry = Registry()
         self._database = database
         self._spool = spool
         self._announcer = announcer
@@ -241,7 +240,6 @@ class Director:
         live = Live(row, fence, media, package, shelf)
         self._live[live.id] = live
         self._on_channel[row.channel_id] = live
-        self.registry.add(media)
         return live
 
     # the Watcher
@@ -271,6 +269,11 @@ class Director:
         if not self._stopping:
             self._await_return(live, self._options.reconnect_window)
 
+    def on_failed(self, broadcast: Media, reader: Reader) -> None:
+        live = self._live.get(broadcast.id)
+        if live is not None and reader is live.package:
+            self._spawn(self.end(live, "its packaging failed; push again to start anew"))
+
     def _await_return(self, live: Live, seconds: float) -> None:
         live.count_down(seconds, lambda: self._spawn(self.end(live, "the publisher did not come back")))
 
@@ -295,7 +298,6 @@ class Director:
         self._announcer.state(live.channel, {"state": State.ENDED, "recording": recorded})
         if self._on_channel.get(live.row.channel_id) is live:
             del self._on_channel[live.row.channel_id]
-        self.registry.remove(live.id)
         live.recorded = recorded
         asyncio.get_running_loop().call_later(LINGER if live.started else 0, self._leave, live)
 
@@ -323,7 +325,6 @@ class Director:
             del self._live[live.id]
         if self._on_channel.get(live.row.channel_id) is live:
             del self._on_channel[live.row.channel_id]
-        self.registry.remove(live.id)
 
     # what is written, in the order it happened
 

@@ -32,7 +32,7 @@ PLAYLIST_AGE = 10
 THUMBNAIL_AGE = 10
 KNOWN_SECONDS = 2.0
 KNOWN_MOST = 4096
-HEADS_MOST = 256
+HEADS_MOST = 1024
 STORED_NAME = re.compile(r"[a-z]+[a-z0-9-]*(\.\d+)?\.(m4s|mp4|m3u8|mpd|jpg)")
 TYPES = {
     "m4s": "video/iso.segment",
@@ -77,7 +77,7 @@ class MediaRoutes:
         self.waiting = 0
         self.answered = 0
         self.sent_bytes = 0
-        self._heads: OrderedDict[tuple[int, bool], tuple[Answer, Head]] = OrderedDict()
+        self._heads: OrderedDict[tuple[int, str, int, bool, bool, int], Head] = OrderedDict()
         self._known: OrderedDict[str, tuple[float, State | None, bool]] = OrderedDict()
 
     def install(self, app: web.Application) -> None:
@@ -110,18 +110,21 @@ class MediaRoutes:
         return self._respond(request, answer)
 
     def _respond(self, request: web.Request, answer: Answer) -> web.StreamResponse:
-        """Heads are kept beside the answers they belong to, for as long as those are asked for."""
+        """Heads are kept by what they say, never with a body: what an answer holds is gone with the answer."""
+        body = answer.body
         zipped = answer.gzip is not None and "gzip" in request.headers.get("Accept-Encoding", "")
-        key = (id(answer), zipped)
-        kept = self._heads.get(key)
-        if kept is None or kept[0] is not answer:
-            kept = self._heads[key] = (answer, _head(answer, zipped))
+        if zipped and answer.gzip is not None:
+            body = answer.gzip
+        length = len(body) if isinstance(body, bytes) else sum(map(len, body))
+        key = (answer.status, answer.content_type, answer.max_age, zipped, answer.gzip is None, length)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = _head(answer, zipped, length)
             if len(self._heads) > HEADS_MOST:
                 self._heads.popitem(last=False)
         self.answered += 1
-        head = kept[1]
-        self.sent_bytes += head.length
-        return MediaResponse(head, answer.gzip if zipped and answer.gzip is not None else answer.body)
+        self.sent_bytes += length
+        return MediaResponse(head, body)
 
     def _thumbnail(self, live: Live) -> web.StreamResponse:
         self._thumbnails.want(live)
@@ -175,15 +178,13 @@ class MediaRoutes:
         self._known.pop(id, None)
 
 
-def _head(answer: Answer, zipped: bool) -> Head:
+def _head(answer: Answer, zipped: bool, length: int) -> Head:
     fields = {"Content-Type": answer.content_type, "Cache-Control": cache_control(answer.max_age)}
     if answer.gzip is not None:
         fields["Vary"] = "Accept-Encoding"
-    body = answer.body
-    if zipped and answer.gzip is not None:
+    if zipped:
         fields["Content-Encoding"] = "gzip"
-        body = answer.gzip
-    return Head(answer.status, fields, len(body) if isinstance(body, bytes) else sum(map(len, body)))
+    return Head(answer.status, fields, length)
 
 
 def _say(status: int, words: str, headers: Mapping[str, str] = NO_QUERY) -> web.Response:
