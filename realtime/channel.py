@@ -6,6 +6,7 @@ The hub opens a channel for its first holder and drops it some time after the la
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from realtime.history import Tail
@@ -34,7 +35,8 @@ class Channel:
         # viewers
         self.newcomers: set[str] = set()  # since presence was last told
         self.present: frozenset[str] = frozenset()  # over all nodes, as last read
-        self.counted: int | None = None  # the product's count, which goes before ours
+        self.counted: int | None = None  # the product's count, which goes before ours…
+        self.counted_until = math.inf  # …until then
         self.shown: int | None = None  # the count that subscribers know
         self._holders: dict[Codec, dict[Session, None]] = {}
 

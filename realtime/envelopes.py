@@ -25,7 +25,7 @@ class StateChange(Envelope, frozen=True, kw_only=True, array_like=True, tag="s")
 
 
 class ViewerCount(Envelope, frozen=True, kw_only=True, array_like=True, tag="v"):
-    viewers: int
+    viewers: int | None
 
 
 class Revocation(Envelope, frozen=True, kw_only=True, array_like=True, tag="r"):

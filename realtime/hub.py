@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from realtime.session import Session
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+COUNT_SECONDS = 30.0
+"""A count that another node told is believed so long: that node repeats it every 10 s while it lives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,13 +204,15 @@ class Hub:
     def set_viewers(self, name: str, viewers: int | None) -> None:
         """The product's own count of viewers, told to subscribers within 2 s. None: count who holds the channel."""
         if viewers is None:
-            self._counts.pop(name, None)
+            if self._counts.pop(name, None) is not None:
+                self._tell_count(name, None)
         elif self._counts.get(name) != viewers:
             self._counts[name] = viewers
             self._tell_count(name, viewers)
         channel = self._channels.get(name)
         if channel is not None:
             channel.counted = viewers
+            channel.counted_until = math.inf
 
     def revoke(self, name: str, code: str, message: str, *, user: str = "") -> None:
         """Close the channel's subscriptions on all nodes: everybody's, or one user's (id). `code` and `message`
@@ -263,6 +269,7 @@ class Hub:
                 channel = self._channels.get(envelope.channel)
                 if channel is not None:
                     channel.counted = envelope.viewers
+                    channel.counted_until = self._clock() + COUNT_SECONDS
             case Revocation():
                 self._take_revocation(envelope)
 
@@ -502,6 +509,8 @@ class Hub:
                 found = self._channels.get(name)
                 if found is not None:
                     found.present = keys
+                    if found.counted_until < self._clock():
+                        found.counted = None
                     self._show_viewers(found)
             self._drop_idle()
             if round_ % 5 == 0:  # for nodes that opened the channel after the last change
@@ -520,7 +529,7 @@ class Hub:
             del self._channels[channel.name]
             self._own(self._let_go(channel.name))
 
-    def _tell_count(self, name: str, viewers: int) -> None:
+    def _tell_count(self, name: str, viewers: int | None) -> None:
         self._broker.publish(name, envelopes.encode(ViewerCount(node=self.node, channel=name, viewers=viewers)))
 
     def _tell_everybody(self, code: NoticeCode) -> None:

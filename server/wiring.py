@@ -167,6 +167,7 @@ class Wiring:
             self.spool,
             self.hub,
             self.thumbnails,
+            self.viewers,
             DirectorOptions(
                 node=self.node,
                 reconnect_window=settings.reconnect_window,

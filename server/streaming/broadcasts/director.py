@@ -42,12 +42,20 @@ STORED_WITHIN = 3.0
 LINGER = 60.0
 """Seconds that an ended broadcast's live playlists stay: longer than any player is behind the live edge."""
 PROOF_POLL = 0.05
+END_AGAIN = 2.0
+"""Seconds between attempts to write an end that the database did not take."""
 
 
 class Announcer(Protocol):
     """Tells those who hold a channel what became of its broadcast."""
 
     def state(self, channel: str, data: dict[str, object]) -> None: ...
+
+
+class Audience(Protocol):
+    """How many watch."""
+
+    def count(self, broadcast_id: str) -> int: ...
 
 
 class Pictures(Protocol):
@@ -77,6 +85,7 @@ class Director:
         spool: Spool,
         announcer: Announcer,
         pictures: Pictures,
+        audience: Audience,
         options: DirectorOptions,
         packaging: PackageOptions,
     ) -> None:
@@ -84,6 +93,7 @@ class Director:
         self._spool = spool
         self._announcer = announcer
         self._pictures = pictures
+        self._audience = audience
         self._options = options
         self._packaging = packaging
         self._lease = timedelta(seconds=options.lease_seconds)
@@ -288,10 +298,27 @@ class Director:
         live.media.end(reason)
         await live.package.close()
         recording = _facts(await live.package.finish()) if started else None
+        try:
+            await self._write_ended(live, recording, reason)
+        except Exception:
+            self._spawn(self._write_ended_later(live, recording, reason))
+            raise
+
+    async def _write_ended(self, live: Live, recording: RecordingFacts | None, reason: str) -> None:
         async with live.writes, self._database.transaction() as conn:
             await store.set_ended(conn, live.row.id, live.fence, now(), recording)
             await channels.add_event(conn, live.row.channel_id, live.row.id, "ended", reason)
         self._said_ended(live, recording is not None)
+
+    async def _write_ended_later(self, live: Live, recording: RecordingFacts | None, reason: str) -> None:
+        """The database was away when it ended: try until it is back. A stop leaves it to the next start."""
+        while not self._stopping:
+            await asyncio.sleep(END_AGAIN)
+            try:
+                await self._write_ended(live, recording, reason)
+                return
+            except Exception as error:
+                log.warning("the end of broadcast %s is not written yet: %s", live.id, error)
 
     def _said_ended(self, live: Live, recorded: bool) -> None:
         """The row says that it ended: tell everybody, and keep the live playlists for those who are still behind."""
@@ -378,9 +405,8 @@ class Director:
         if not held:
             return
         async with self._database.acquire() as conn:
-            ours = await store.renew(
-                conn, self._options.node, [(live.row.id, live.fence) for live in held], self._lease
-            )
+            facts = [(live.row.id, live.fence, self._audience.count(live.id)) for live in held]
+            ours = await store.renew(conn, self._options.node, facts, self._lease)
         for live in held:
             if live.row.id not in ours and self._live.get(live.id) is live and live.state is not State.ENDED:
                 await self._lost(live)

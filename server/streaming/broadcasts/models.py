@@ -56,6 +56,7 @@ class Broadcast(msgspec.Struct, frozen=True):
     visibility: str
     state: State
     record: bool
+    viewers: int
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

@@ -160,7 +160,7 @@ class Broadcasts:
             created_at=row.created_at,
             started_at=row.started_at,
             ended_at=row.ended_at,
-            viewers=self._audience.count(str(id)),
+            viewers=self._viewers(row, live),
             tracks=live.track_views() if live is not None and live.media.tracks else row.tracks,
             owner=(await self._owners([row]))[row.owner_id],
             playback=_playback(id, address),
@@ -216,7 +216,11 @@ class Broadcasts:
             row = await store.get(conn, id)
         if row is None:
             raise NoSuchBroadcast("It was deleted, or the address is wrong.")
-        return JoinView(playback=_playback(id, address), channel=f"live:{id}", viewers=self._audience.count(str(id)))
+        return JoinView(
+            playback=_playback(id, address),
+            channel=f"live:{id}",
+            viewers=self._viewers(row, self._director.get(str(id))),
+        )
 
     async def room(self, id: UUID) -> Room | None:
         """What chat needs to know of a broadcast: whose it is, and whether one may still write beside it."""
@@ -267,13 +271,18 @@ class Broadcasts:
                     created_at=row.created_at,
                     started_at=row.started_at,
                     ended_at=row.ended_at,
-                    viewers=self._audience.count(str(row.id)),
+                    viewers=self._viewers(row, live),
                     thumbnail=self._thumbnail(row, address),
                     owner=owners[row.owner_id],
                     recording=_recording(row, address),
                 )
             )
         return cards
+
+    def _viewers(self, row: Broadcast, live: Live | None) -> int:
+        here = self._audience.count(str(row.id))
+        # on air in another process: that one counts, and writes it down at its heartbeat
+        return max(here, row.viewers) if live is None and row.state in ON_AIR else here
 
     def _thumbnail(self, row: Broadcast, address: Address) -> str:
         live = self._director.get(str(row.id))

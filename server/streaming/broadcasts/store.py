@@ -13,7 +13,7 @@ from server.streaming.broadcasts.models import Broadcast, RecordingFacts, TrackV
 
 _SELECT = """
     select b.id, b.channel_id, c.user_id as owner_id, b.title, b.description, b.visibility, b.state, b.record,
-           b.created_at, b.started_at, b.ended_at, b.tracks, b.recording, b.thumbnail, b.fence
+           b.viewers, b.created_at, b.started_at, b.ended_at, b.tracks, b.recording, b.thumbnail, b.fence
     from broadcasts b join channels c on c.id = b.channel_id
 """
 
@@ -134,17 +134,18 @@ async def take(conn: Any, id: UUID, node: str, lease: timedelta) -> tuple[int, s
     return None if row is None else (int(row["fence"]), row["owner_node"])
 
 
-async def renew(conn: Any, node: str, held: list[tuple[UUID, int]], lease: timedelta) -> set[UUID]:
-    """Renew the leases of these; what is not answered has a newer owner."""
+async def renew(conn: Any, node: str, held: list[tuple[UUID, int, int]], lease: timedelta) -> set[UUID]:
+    """Renew the leases of these (id, fence, viewers); what is not answered has a newer owner or was ended."""
     rows = await conn.fetch(
-        """update broadcasts b set lease_until = now() + $3
-           from unnest($1::uuid[], $2::bigint[]) as held (id, fence)
+        """update broadcasts b set lease_until = now() + $3, viewers = held.viewers
+           from unnest($1::uuid[], $2::bigint[], $5::integer[]) as held (id, fence, viewers)
            where b.id = held.id and b.fence = held.fence and b.owner_node = $4 and b.state <> 'ended'
            returning b.id""",
-        [id for id, _ in held],
-        [fence for _, fence in held],
+        [id for id, _, _ in held],
+        [fence for _, fence, _ in held],
         lease,
         node,
+        [viewers for _, _, viewers in held],
     )
     return {row["id"] for row in rows}
 

@@ -126,6 +126,7 @@ async def test_chat_viewers_and_state_reach_the_other_node(
             await holder.hears(lambda message: message["type"] == "presence" and message["viewers"] == 3)
         shown = await other.until(id, is_state("live"))
         assert {track["kind"] for track in shown["tracks"]} == {"video", "audio"}
+        await other.until(id, lambda shown: shown["viewers"] == 3)
         cards = (await other.call("GET", "/api/v1/live"))["items"]
         assert [(card["id"], card["state"]) for card in cards] == [(id, "live")]
 
@@ -159,6 +160,25 @@ async def test_chat_viewers_and_state_reach_the_other_node(
         return [item["state"] for item in items] == ["live"] and items[0]["id"] != id
 
     await eventually(next_one, within=15, every=0.1)
+
+
+async def test_viewers_are_shown_by_a_node_that_has_none(
+    streamer: User, second: ServerProcess, http: aiohttp.ClientSession
+) -> None:
+    started = await streamer.start()
+    await streamer.push(started["ingest"]["rtmp"])
+    await streamer.until(started["id"], is_state("live"))
+    watching = {"Cookie": "viewer=one"}
+    other = through(streamer, second)
+
+    async def counted() -> bool:
+        async with http.get(started["playback"]["hls"], headers=watching):
+            pass
+        cards = (await other.call("GET", "/api/v1/live"))["items"]
+        return [card["viewers"] for card in cards] == [1]
+
+    await eventually(counted, within=LEASE + 10, every=0.2)
+    assert (await other.show(started["id"]))["viewers"] == 1
 
 
 async def test_a_dead_nodes_broadcast_is_continued_by_the_other(
