@@ -133,22 +133,27 @@ def _h264_rate(r: BitReader) -> float:
     try:
         if not r.flag():
             return 0.0
-        if r.flag() and r.bits(8) == 255:
-            r.skip(32)
-        if r.flag():
-            r.skip(1)
-        if r.flag():
-            r.skip(4)
-            if r.flag():
-                r.skip(24)
-        if r.flag():
-            r.ue()
-            r.ue()
+        _skip_picture_hints(r)
         if not r.flag():
             return 0.0
         return _rate(r.bits(32), r.bits(32), fields=2)
     except MediaError:
         return 0.0
+
+
+def _skip_picture_hints(r: BitReader) -> None:
+    """The VUI of both codecs begins alike: aspect ratio, overscan, colours, places of the chroma samples."""
+    if r.flag() and r.bits(8) == 255:
+        r.skip(32)
+    if r.flag():
+        r.skip(1)
+    if r.flag():
+        r.skip(4)
+        if r.flag():
+            r.skip(24)
+    if r.flag():
+        r.ue()
+        r.ue()
 
 
 def _skip_scaling(r: BitReader, size: int) -> None:
@@ -221,17 +226,7 @@ def _hevc_rate(r: BitReader, layers: int) -> float:
     r.skip(2)
     if not r.flag():
         return 0.0
-    if r.flag() and r.bits(8) == 255:
-        r.skip(32)
-    if r.flag():
-        r.skip(1)
-    if r.flag():
-        r.skip(4)
-        if r.flag():
-            r.skip(24)
-    if r.flag():
-        r.ue()
-        r.ue()
+    _skip_picture_hints(r)
     r.skip(3)
     if r.flag():
         for _ in range(4):
