@@ -16,6 +16,7 @@ from realtime.protocol.asyncapi import asyncapi
 from server.community.chat import routes as chat
 from server.identity import routes as identity
 from server.kit.http import install, runner
+from server.kit.http.connections import room_for
 from server.kit.http.install import MEDIA_PREFIXES
 from server.kit.logs import configure
 from server.ops import routes as operation
@@ -31,6 +32,8 @@ from storage.postgres.database import DatabaseUnavailable
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+OTHER_FILES = 256
+"""Descriptors for everything that is no connection: files, child processes, Redis, the store."""
 A_PART_IS_AWAY = (
     DatabaseUnavailable,
     asyncpg.PostgresConnectionError,
@@ -104,7 +107,16 @@ class Server:
         self.http_port = listener.getsockname()[1]
         await self._wiring.start()
         self._started = True
-        self._runner = runner(build_app(self._wiring), shutdown_timeout=self._settings.drain_seconds)
+        settings = self._settings
+        served = self._runner = runner(
+            build_app(self._wiring),
+            shutdown_timeout=settings.drain_seconds,
+            write_timeout=settings.http_write_timeout,
+            max_connections=room_for(
+                settings.http_max_connections, settings.rtmp_max_connections + settings.database_pool + OTHER_FILES
+            ),
+        )
+        self._wiring.health.detail("http", served.connections.describe)
         await self._runner.setup()
         await web.SockSite(self._runner, listener, backlog=BACKLOG).start()
         # what the start made stays; the collector need not walk it again with every frame's garbage

@@ -27,6 +27,10 @@ class Settings:
     # where it listens
     http_host: str = _setting("0.0.0.0", "address the HTTP server listens on")
     http_port: int = _setting(8080, "port of HTTP and WebSocket; 0: any free one")
+    http_max_connections: int = _setting(
+        45_000, "HTTP connections at once, players and WebSockets with them; fewer when the system grants fewer files"
+    )
+    http_write_timeout: float = _setting(30.0, "an HTTP client that takes nothing of its answer this long is closed, s")
     rtmp_host: str = _setting("0.0.0.0", "address the RTMP server listens on")
     rtmp_port: int = _setting(1935, "port of RTMP; 0: any free one")
     rtmps_port: int = _setting(1936, "port of RTMP over TLS, opened when TLS_CERT and TLS_KEY are set")
@@ -42,7 +46,7 @@ class Settings:
     data_dir: str = _setting("var", "folder for the embedded database, the object folder and the spool")
     database_url: str = _setting("", "postgresql://…; empty: an embedded PostgreSQL under DATA_DIR")
     database_pool: int = _setting(32, "most connections to PostgreSQL from one process")
-    redis_url: str = _setting("", "redis://…; empty: bus, presence and limits inside the process")
+    redis_url: str = _setting("", "redis://…: bus and presence of a fleet; empty: inside the process")
     s3_endpoint: str = _setting("", "http(s)://… of the S3 server; empty: a folder under DATA_DIR")
     s3_bucket: str = _setting("social-flow", "bucket for media")
     s3_region: str = _setting("us-east-1", "region for signing")
@@ -55,7 +59,7 @@ class Settings:
     refresh_token_days: int = _setting(30, "lifetime of a refresh token, days")
     password_min_length: int = _setting(10, "shortest password, characters")
     argon2_concurrency: int = _setting(2, "password hashes computed at once")
-    auth_attempts_per_minute: int = _setting(20, "log-ins and registrations per address and minute")
+    auth_attempts_per_minute: int = _setting(20, "log-ins and registrations per address and minute, for each process")
 
     # ingest
     reconnect_window: float = _setting(60.0, "how long a broadcast waits for its publisher to come back, s")
@@ -64,7 +68,7 @@ class Settings:
     rtmp_idle_timeout: float = _setting(30.0, "a publisher that sends nothing this long is closed, s")
     rtmp_max_message: int = _setting(8 * 1024 * 1024, "largest RTMP message, bytes")
     rtmp_max_buffered: int = _setting(16 * 1024 * 1024, "unfinished messages of one connection together, bytes")
-    rtmp_connections_per_address: int = _setting(64, "RTMP connections from one address at once")
+    rtmp_connections_per_address: int = _setting(64, "RTMP connections from one address at once, for each process")
     rtmp_max_connections: int = _setting(2000, "RTMP connections at once")
     rtmp_read_coalesce_ms: int = _setting(
         10, "after a read the socket rests this long, so that frames come in batches, ms"
@@ -88,12 +92,12 @@ class Settings:
     # viewers, chat
     viewer_seconds: float = _setting(15.0, "a viewer counts this long after its last sign of life, s")
     chat_max_length: int = _setting(500, "longest chat message, characters")
-    chat_burst: int = _setting(5, "chat messages an author may send at once")
+    chat_burst: int = _setting(5, "chat messages an author may send at once, for each process")
     chat_interval: float = _setting(1.0, "then one message each, s")
     socket_max_message: int = _setting(16 * 1024, "largest message from a WebSocket client, bytes")
     socket_buffer: int = _setting(512 * 1024, "bytes that may wait for one slow WebSocket before it is closed")
     socket_subscriptions: int = _setting(100, "channels one WebSocket may hold")
-    sockets_per_address: int = _setting(200, "WebSockets from one address at once")
+    sockets_per_address: int = _setting(200, "WebSockets from one address at once, for each process")
     max_sockets: int = _setting(20_000, "WebSockets at once")
     media_waiting: int = _setting(20_000, "blocked playlist and part requests at once")
     max_body: int = _setting(1024 * 1024, "largest body of an API request, bytes")
@@ -149,8 +153,9 @@ class Settings:
             if (value := getattr(self, name)) and not value.startswith(schemes):
                 # the value may hold a password
                 raise SettingError(f"{name.upper()} begins with {' or '.join(schemes)}")
-        if self.lease_seconds <= 0:
-            raise SettingError("LEASE_SECONDS must be above 0")
+        for name in ("lease_seconds", "http_write_timeout"):
+            if getattr(self, name) <= 0:
+                raise SettingError(f"{name.upper()} must be above 0")
         if self.segment_seconds >= self.target_duration + 0.5:
             raise SettingError("SEGMENT_SECONDS must be smaller than TARGET_DURATION")
         if bool(self.tls_cert) != bool(self.tls_key):

@@ -24,4 +24,7 @@ class RequestIds:
         given = request.headers.get(HEADER)
         if given is not None and _ACCEPTED.fullmatch(given):
             return given
+        return self.new()
+
+    def new(self) -> str:
         return f"{self._prefix}-{next(self._count):x}"

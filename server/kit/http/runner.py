@@ -1,4 +1,4 @@
-"""How an application is served: time-outs, and bytes that are no HTTP answered as a problem.
+"""How an application is served: time-outs, limits, and bytes that are no HTTP answered as a problem.
 
 aiohttp answers those itself, before any handler, in plain text and with a logged traceback for each: whoever can
 connect could fill the log.
@@ -6,17 +6,21 @@ connect could fill the log.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from server.kit.http.connections import Connections
 from server.kit.http.headers import api_headers
 from server.kit.http.requestid import HEADER, RequestIds
-from server.kit.problems import CONTENT_TYPE, BadRequest, render
+from server.kit.problems import CONTENT_TYPE, BadRequest, Unavailable, render
 
 KEEPALIVE_TIMEOUT = 75.0  # s; aiohttp also closes with it a connection whose first request's head does not come
+WRITE_TIMEOUT = 30.0
+MOST_CONNECTIONS = 45_000
 
 _log = logging.getLogger("http")
 _headers = api_headers(CONTENT_TYPE)
@@ -24,7 +28,22 @@ _ids = RequestIds()
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_connections",)
+
+    def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        wire = cast(asyncio.Transport, transport)
+        if not self._connections.add(self, wire):
+            wire.write(_full())
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.remove(self)
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -44,31 +63,60 @@ class _Connection(web.RequestHandler):
         return response
 
 
+def _full() -> bytes:
+    request_id = _ids.new()
+    body = render(Unavailable("This server has as many connections as it may have; try again."), request_id)
+    head = [
+        "HTTP/1.1 503 Service Unavailable",
+        *(f"{name}: {value}" for name, value in _headers.items()),
+        f"{HEADER}: {request_id}",
+        "Retry-After: 1",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
 class _Server(web.Server):
-    def __init__(self, plain: web.Server, options: dict[str, Any]) -> None:
+    def __init__(self, plain: web.Server, connections: Connections, options: dict[str, Any]) -> None:
         super().__init__(plain.request_handler, request_factory=plain.request_factory, **options)
         self._options = options
+        self._connections_of_runner = connections
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._options)
+        return _Connection(self, self._connections_of_runner, loop=self._loop, **self._options)
 
 
 class Runner(web.AppRunner):
-    """An AppRunner without aiohttp's access log; the kit has its own."""
+    """An AppRunner without aiohttp's access log; the kit has its own. `connections`: those that it serves."""
 
-    __slots__ = ("_options",)
+    __slots__ = ("_options", "connections")
 
-    def __init__(self, app: web.Application, *, shutdown_timeout: float) -> None:
+    def __init__(self, app: web.Application, connections: Connections, *, shutdown_timeout: float) -> None:
+        self.connections = connections
         self._options: dict[str, Any] = {"access_log": None, "keepalive_timeout": KEEPALIVE_TIMEOUT}
         super().__init__(app, handle_signals=False, shutdown_timeout=shutdown_timeout, **self._options)
 
     async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._options)
+        self.connections.start()
+        return _Server(await super()._make_server(), self.connections, self._options)
+
+    async def cleanup(self) -> None:
+        await super().cleanup()
+        await self.connections.close()
 
 
-def runner(app: web.Application, *, shutdown_timeout: float = 60.0) -> web.AppRunner:
+def runner(
+    app: web.Application,
+    *,
+    shutdown_timeout: float = 60.0,
+    write_timeout: float = WRITE_TIMEOUT,
+    max_connections: int = MOST_CONNECTIONS,
+) -> Runner:
     """What serves an application: `await setup()`, then sites as with aiohttp's own.
 
-    shutdown_timeout: the longest that `cleanup` waits for requests under way, s.
+    shutdown_timeout: the longest that `cleanup` waits for requests under way, s. write_timeout: a client that takes
+    nothing of its answer this long is closed, s. max_connections: at once; one more is answered 503 and closed.
     """
-    return Runner(app, shutdown_timeout=shutdown_timeout)
+    connections = Connections(most=max_connections, write_timeout=write_timeout)
+    return Runner(app, connections, shutdown_timeout=shutdown_timeout)
