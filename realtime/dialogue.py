@@ -29,7 +29,6 @@ from realtime.session import Session
 log = logging.getLogger(__name__)
 
 _MOST_BAD = 10  # messages that make no sense before the connection is closed
-_MOST_TOO_FAST = 100  # messages over the rate before the connection is closed
 
 
 class Dialogue:
@@ -59,13 +58,9 @@ class Dialogue:
             if session.bad_messages >= _MOST_BAD:
                 session.end(CloseCode.BAD_MESSAGES)
             return
-        if wait := session.quota.take(self._clock()):
-            session.too_fast += 1
+        if wait := session.wait(self._clock()):
             self._refuse(session, message.id, ErrorCode.RATE_LIMITED, ErrorCode.RATE_LIMITED.sentence, wait)
-            if session.too_fast >= _MOST_TOO_FAST:
-                session.end(CloseCode.TOO_MANY_MESSAGES)
             return
-        session.too_fast = 0
         try:
             async with asyncio.timeout(self._patience):
                 await self._deal_with(session, message)

@@ -17,10 +17,13 @@ from realtime.protocol.codes import CloseCode
 from realtime.protocol.messages import ServerMessage
 from realtime.rules import Identity
 
+_MOST_TOO_FAST = 100  # frames over the rate, without a rest between, before the connection is closed
+
 
 class Session:
     __slots__ = (
         "__weakref__",
+        "_aborted",
         "_buffer",
         "_finish",
         "_transport",
@@ -40,7 +43,7 @@ class Session:
 
     def __init__(
         self,
-        transport: asyncio.WriteTransport,
+        transport: asyncio.Transport,
         codec: Codec,
         *,
         viewer: str,
@@ -51,6 +54,7 @@ class Session:
         finish: Callable[[Session, CloseCode], None],
     ) -> None:
         self._transport = transport
+        self._aborted: asyncio.Future[None] | None = None
         self._buffer = buffer
         self._finish = finish
         self.codec = codec
@@ -80,6 +84,20 @@ class Session:
     def send(self, message: ServerMessage) -> None:
         self.write(self.codec.frame(message))
 
+    def wait(self, now: float) -> float:
+        """Count one frame from the peer. 0.0 when it is within the rate; else the seconds until one will be, and
+        whoever goes on like that is sent away. All is forgiven once the peer has rested until its burst is whole.
+        """
+        quota = self.quota
+        if self.too_fast and quota.idle(now):
+            self.too_fast = 0
+        seconds = quota.take(now)
+        if seconds:
+            self.too_fast += 1
+            if self.too_fast >= _MOST_TOO_FAST:
+                self.end(CloseCode.TOO_MANY_MESSAGES)
+        return seconds
+
     @property
     def waiting(self) -> int:
         """Bytes that the peer has not taken yet."""
@@ -103,3 +121,15 @@ class Session:
     def abort(self) -> None:
         """Drop the connection and what waits to be written."""
         self._transport.abort()
+        if self._aborted is not None and not self._aborted.done():
+            self._aborted.set_result(None)
+
+    async def stop_listening(self) -> None:
+        """Read nothing more, so that the peer still gets what waits for it; returns when the connection is aborted,
+        which `finish` sees to.
+        """
+        if self._transport.is_closing():
+            return
+        self._aborted = asyncio.get_running_loop().create_future()
+        self._transport.pause_reading()
+        await self._aborted

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMsgType, web
 
 from realtime.dialogue import Dialogue, user_of
 from realtime.hub import Hub
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _TOKEN = "token."
 _PING = frames.frame(frames.PING, b"")
+_MOST_LATE = 64 * 1024  # bytes that a peer may still send after the close frame
+_FRAME_COST = 128  # bytes that each of its frames counts for, beside what is in it
+_CLIENT_FAULTS = (CloseCode.TOO_MANY_MESSAGES, CloseCode.BAD_MESSAGES, CloseCode.UNSUPPORTED)
 _ASKED_FOR_TOKEN = ("token", "access_token", "authorization", "jwt", "bearer")
 
 
@@ -79,7 +82,9 @@ class Sockets:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._gone = asyncio.Event()  # set whenever a session is over
-        self._figures = {"accepted": 0, "refused": 0, "slow": 0, "dead": 0}
+        self._figures = {"accepted": 0, "refused": 0, "slow": 0, "dead": 0, "faulty": 0}
+        self._lines = Bucket(10, 1.0)  # of the log, about clients at fault
+        self._unlogged = 0
 
     async def start(self) -> None:
         self._own(self._sweep())
@@ -181,7 +186,7 @@ class Sockets:
         if transport is None:
             return socket
         session = Session(
-            transport,
+            cast(asyncio.Transport, transport),  # uvloop's are none by inheritance
             codec,
             viewer=viewer,
             address=address,
@@ -216,35 +221,55 @@ class Sockets:
     async def _read(self, session: Session, socket: web.WebSocketResponse) -> None:
         codec, dialogue, clock = session.codec, self._dialogue, self._clock
         text = codec.opcode == frames.TEXT
+        late = 0
         while True:
             message = await socket.receive()
-            session.heard_at = clock()
+            session.heard_at = now = clock()
             session.pinged = False
             kind = message.type
-            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-                if session.ended is not None:
-                    continue
+            if session.ended is not None and kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG):
+                late += len(message.data) + _FRAME_COST  # what was on its way is let pass; more is not worth parsing
+                if late > _MOST_LATE:
+                    await session.stop_listening()
+                    return
+            elif kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
                 if (kind is WSMsgType.TEXT) is not text:
                     session.end(CloseCode.UNSUPPORTED)
                     continue
                 await dialogue.answer(session, message.data)
                 session.heard_at = clock()
             elif kind is WSMsgType.PING:
-                session.write(frames.frame(frames.PONG, message.data))
+                if not session.wait(now):
+                    session.write(frames.frame(frames.PONG, message.data))
+            elif kind is WSMsgType.PONG:
+                session.wait(now)
             elif kind is WSMsgType.CLOSE:
                 session.leave(message.data)
                 return
-            elif kind is not WSMsgType.PONG:
-                return  # lost, or a frame that breaks RFC 6455: aiohttp has answered that with its code
+            else:  # lost, or a frame that breaks RFC 6455: aiohttp has answered that with its code
+                if isinstance(message.data, WebSocketError):
+                    self._at_fault(session, message.data.code, str(message.data))
+                return
 
     def _finish(self, session: Session, code: CloseCode) -> None:
         if code is CloseCode.SLOW_CONSUMER:
             self._figures["slow"] += 1
         elif code is CloseCode.DEAD_PEER:
             self._figures["dead"] += 1
+        elif code in _CLIENT_FAULTS:
+            self._at_fault(session, code, code.sentence)
         loop = asyncio.get_running_loop()
         loop.call_soon(self._hub.disconnect, session)  # not at once: the hub may be telling everybody something
         loop.call_later(self._options.close_seconds, session.abort)  # whoever does not take the close frame in time
+
+    def _at_fault(self, session: Session, code: int, why: str) -> None:
+        self._figures["faulty"] += 1
+        if self._lines.take(self._clock()):
+            self._unlogged += 1
+            return
+        more = f" ({self._unlogged} more before it are not logged)" if self._unlogged else ""
+        self._unlogged = 0
+        log.info("the socket of %s is closed with %d: %s%s", session.address, code, why, more)
 
     # heartbeat and tokens
 

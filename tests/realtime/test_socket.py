@@ -8,12 +8,16 @@ import logging
 import socket as sockets
 import struct
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
 
+from realtime.limits import Bucket
+from realtime.protocol.codec import CODECS
 from realtime.protocol.codes import CloseCode
-from realtime.socket import SocketOptions
+from realtime.session import Session
+from realtime.socket import SocketOptions, Sockets
 from tests.realtime.stage import Feature, Node, Tokens, all_hear, running
 from tests.support import eventually
 
@@ -195,6 +199,87 @@ async def test_the_rate_of_messages_is_limited(strict: Node) -> None:
     assert await client.closed() == CloseCode.TOO_MANY_MESSAGES
 
 
+PING, PONG = 0x9, 0xA
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_control_frames_count_as_messages(strict: Node, opcode: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "realtime.socket")
+    reader, writer = await raw_connection(strict)
+    writer.write(masked(opcode, b"x") * 220)
+    received = await until_cut_off(reader)
+    assert received.count(b"\x8a\x01x") == (20 if opcode == PING else 0)  # what the rate allows, and nothing over it
+    assert close_code(received) == CloseCode.TOO_MANY_MESSAGES
+    writer.close()
+    assert [line for line in caplog.messages if "127.0.0.1" in line and "4100" in line]
+
+
+async def test_whoever_sends_on_after_the_end_is_not_listened_to(feature: Feature, tokens: Tokens) -> None:
+    options = SocketOptions(burst=20, interval=10.0, close_seconds=600.0, dead_seconds=600.0)
+    node = Node(feature, tokens, socket_options=options)
+    async with running(node):
+        reader, writer = await raw_connection(node)
+        (session,) = node.sockets._sessions
+        writer.write(masked(0x1, b'{"type":"ping","id":1}') * 3000)
+        assert b"rate_limited" in await asyncio.wait_for(reader.readuntil(struct.pack("!H", 4100)), 10)
+        await eventually(lambda: not session._transport.is_reading())
+        assert node.sockets.describe()["open"] == 1  # until close_seconds have passed
+        session.abort()
+        await eventually(lambda: node.sockets.describe()["open"] == 0)
+        writer.close()
+
+
+def test_a_little_too_fast_for_long_is_too_fast() -> None:
+    """Twice the rate: every other message is taken, and that forgives nothing until the client rests."""
+    ended: list[CloseCode] = []
+    transport = FakeTransport()
+    session = Session(
+        transport,
+        CODECS["socialflow.v1.json"],
+        viewer="",
+        address="",
+        buffer=1 << 20,
+        quota=Bucket(60, 0.05),
+        now=0.0,
+        finish=lambda session, code: ended.append(code),
+    )
+    moment = 0.0
+    for _ in range(3):  # a busy minute now and then, with a rest after it, is nobody's fault
+        refused = sum(session.wait(moment + number * 0.025) > 0 for number in range(200))
+        assert 0 < refused < 100
+        moment += 60
+    assert not ended
+    for number in range(1000):
+        session.wait(moment + number * 0.025)
+    assert ended == [CloseCode.TOO_MANY_MESSAGES]
+    assert close_code(bytes(transport.written)) == CloseCode.TOO_MANY_MESSAGES
+
+
+async def test_clients_at_fault_are_logged_with_address_and_code_but_not_without_end(
+    feature: Feature, tokens: Tokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "realtime.socket")
+    node = Node(feature, tokens)
+    node.sockets = Sockets(node.hub, tokens, viewer_of=lambda request: "somebody", clock=lambda: 1.0)
+    async with running(node):
+        for frame, code in ((masked(0x3, b""), 1002), (masked(0x2, b"\x80"), 4201), (masked(0x1, b"\xff"), 1007)):
+            reader, writer = await raw_connection(node)
+            writer.write(frame)
+            await reader.readuntil(b"\x88")
+            writer.close()
+            await eventually(lambda code=code: any(f"{code}" in line for line in caplog.messages))
+            assert "127.0.0.1" in caplog.messages[-1]
+        for number in range(30):
+            reader, writer = await raw_connection(node)
+            writer.write(masked(0x3, b""))
+            await reader.readuntil(b"\x88")
+            writer.close()
+            await eventually(lambda number=number: node.sockets.describe()["faulty"] == 4 + number)
+        lines = [record for record in caplog.records if record.name == "realtime.socket"]
+        assert 3 < len(lines) < 20
+        assert {record.levelno for record in lines} == {logging.INFO}
+
+
 async def test_a_fault_of_a_feature_is_an_error_and_logged_once(
     node: Node, tokens: Tokens, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,6 +390,40 @@ async def test_text_that_is_not_utf8_and_broken_frames_close_with_the_codes_of_t
         assert struct.unpack("!H", received[received.rindex(b"\x88") + 2 :][:2])[0] == code
         writer.close()
         await eventually(lambda: strict.sockets.describe()["open"] == 0)
+
+
+class FakeTransport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def masked(opcode: int, payload: bytes) -> bytes:
+    return struct.pack("!BB4x", 0x80 | opcode, 0x80 | len(payload)) + payload
+
+
+def close_code(received: bytes) -> int:
+    code: int = struct.unpack("!H", received[received.rindex(b"\x88") + 2 :][:2])[0]
+    return code
+
+
+async def until_cut_off(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the connection ends, in whatever way."""
+    received = bytearray()
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            while chunk := await reader.read(65536):
+                received += chunk
+    return bytes(received)
 
 
 async def raw_connection(node: Node) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
