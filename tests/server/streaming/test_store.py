@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urljoin
 
@@ -30,14 +31,18 @@ def environment(environment: dict[str, str], s3: S3) -> dict[str, str]:
     }
 
 
-async def stored(s3: S3, id: str) -> set[str]:
-    """Names of the broadcast's files that the bucket has."""
+@pytest.fixture
+async def bucket(s3: S3) -> AsyncIterator[S3Store]:
+    """The bucket, asked directly."""
     store = S3Store(s3.endpoint, s3.bucket, region=s3.region, access_key=s3.access_key, secret_key=s3.secret_key)
     await store.start()
-    try:
-        return {key.removeprefix(f"live/{id}/") async for key, _ in store.list(f"live/{id}/")}
-    finally:
-        await store.close()
+    yield store
+    await store.close()
+
+
+async def stored(bucket: S3Store, id: str) -> set[str]:
+    """Names of the broadcast's files that the bucket has."""
+    return {key.removeprefix(f"live/{id}/") async for key, _ in bucket.list(f"live/{id}/")}
 
 
 async def recorded_names(http: aiohttp.ClientSession, master: str) -> tuple[set[str], float]:
@@ -60,13 +65,15 @@ async def health(http: aiohttp.ClientSession, url: str) -> tuple[int, dict[str, 
         return answer.status, await answer.json()
 
 
-async def test_everything_of_a_broadcast_is_in_the_bucket(streamer: User, http: aiohttp.ClientSession, s3: S3) -> None:
+async def test_everything_of_a_broadcast_is_in_the_bucket(
+    streamer: User, http: aiohttp.ClientSession, bucket: S3Store
+) -> None:
     started = await streamer.start()
     await streamer.push(started["ingest"]["rtmp"], seconds=20)
     await segments(http, started["playback"]["hls"], 2)
 
     async def while_live() -> bool:
-        names = await stored(s3, started["id"])
+        names = await stored(bucket, started["id"])
         return any(name.startswith("v-") and name.endswith(".m4s") for name in names)
 
     await eventually(while_live, within=10, every=0.2)
@@ -74,18 +81,18 @@ async def test_everything_of_a_broadcast_is_in_the_bucket(streamer: User, http: 
     ended = await streamer.until(started["id"], is_state("ended"))
     names, _ = await recorded_names(http, ended["recording"]["hls"])
     await eventually(
-        lambda: _has_all(s3, started["id"], names | {"recording.mpd", "journal.jsonl"}), within=15, every=0.2
+        lambda: _has_all(bucket, started["id"], names | {"recording.mpd", "journal.jsonl"}), within=15, every=0.2
     )
 
 
-async def _has_all(s3: S3, id: str, names: set[str]) -> bool:
-    missing = names - await stored(s3, id)
+async def _has_all(bucket: S3Store, id: str, names: set[str]) -> bool:
+    missing = names - await stored(bucket, id)
     assert not missing, missing
     return True
 
 
 async def test_live_goes_on_while_the_store_is_away_and_the_store_gets_it_all_later(
-    streamer: User, server: ServerProcess, http: aiohttp.ClientSession, s3: S3
+    streamer: User, server: ServerProcess, http: aiohttp.ClientSession, s3: S3, bucket: S3Store
 ) -> None:
     started = await streamer.start()
     hls = started["playback"]["hls"]
@@ -130,7 +137,7 @@ async def test_live_goes_on_while_the_store_is_away_and_the_store_gets_it_all_la
     ended = await streamer.until(started["id"], is_state("ended"))
     names, seconds = await recorded_names(http, ended["recording"]["hls"])
     assert seconds == pytest.approx(ended["recording"]["duration"], abs=0.2)
-    await eventually(lambda: _has_all(s3, started["id"], names | {"recording.mpd"}), within=15, every=0.2)
+    await eventually(lambda: _has_all(bucket, started["id"], names | {"recording.mpd"}), within=15, every=0.2)
     frames = await decode(ended["recording"]["hls"])
     assert frames["video"] >= 30 * ended["recording"]["duration"] - 5
 
@@ -154,7 +161,12 @@ async def _read(http: aiohttp.ClientSession, url: str) -> tuple[int, bytes, Any]
 
 
 async def test_killed_while_the_store_is_away_only_the_open_segment_is_lost(
-    streamer: User, server: ServerProcess, environment: dict[str, str], http: aiohttp.ClientSession, s3: S3
+    streamer: User,
+    server: ServerProcess,
+    environment: dict[str, str],
+    http: aiohttp.ClientSession,
+    s3: S3,
+    bucket: S3Store,
 ) -> None:
     environment["RECONNECT_WINDOW"] = "1"
     started = await streamer.start()
@@ -173,7 +185,7 @@ async def test_killed_while_the_store_is_away_only_the_open_segment_is_lost(
 
     async def playable() -> tuple[set[str], float]:
         names, seconds = await recorded_names(http, ended["recording"]["hls"])
-        missing = names - await stored(s3, started["id"])
+        missing = names - await stored(bucket, started["id"])
         assert not missing, missing
         return names, seconds
 
