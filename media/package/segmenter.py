@@ -34,6 +34,21 @@ KEY_SLACK = 0.02
 HELD_MOST = 1.0
 """Seconds of audio that are held while the frame rate of video is measured."""
 
+HELD_FRAMES = 64
+"""Frames of video after which measuring ends, however little time they span."""
+
+HELD_SAMPLES = 1024
+HELD_BYTES = 4 << 20
+
+PART_BYTES = 8 << 20
+"""A part that is this large ends before its time: what one track may have open."""
+
+SEGMENT_BYTES = 32 << 20
+"""A track's share of a segment that is this large ends before its time: some 60 Mbit/s over the longest segment."""
+
+LEAST = 0.001
+"""Seconds that a segment has at least, also one whose frames all have the same time."""
+
 LONGEST_HOLE = 30.0
 """A silence longer than this is a new timeline, not a row of gaps, s."""
 
@@ -66,9 +81,9 @@ class OpenTrack:
     """One track of a timeline: its open part, and where its open segment began."""
 
     __slots__ = (
-        "awaits_key", "begun", "cursor", "datas", "distance", "dropped", "earliest", "expected", "half", "keys", "last",
-        "last_key", "letter", "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence", "shift",
-        "shortest", "start", "started", "times", "track", "video",
+        "awaits_key", "begun", "bytes", "cursor", "datas", "distance", "dropped", "earliest", "expected", "half", "keys",
+        "last", "last_key", "letter", "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence", "shift",
+        "shortest", "start", "started", "times", "track", "video", "weight",
     )  # fmt: skip
 
     def __init__(self, letter: str, track: Track, shift: int, msn: int, start: int, sequence: int) -> None:
@@ -93,6 +108,8 @@ class OpenTrack:
         self.cursor = -1  # where the last fragment ended
         self.mark = 0  # where the open part begins, for the playlist
         self.dropped = 0
+        self.bytes = 0  # of the open part
+        self.weight = 0  # of the open segment, bytes
         self.times: list[int] = []
         self.offsets: list[int] = []
         self.keys: list[bool] = []
@@ -103,6 +120,37 @@ class OpenTrack:
         self.half = min(self.predicted // 2, self.scale // 10)
         self.longest = int(target * self.scale)
         self.shortest = -int(-SHORTEST * target * self.scale)
+
+
+class _Measure:
+    """How long the first samples of a timeline are, kept up with each of them."""
+
+    def __init__(self, tracks: Sequence[tuple[str, Track]]) -> None:
+        self._scales = {t.id: t.timescale for _, t in tracks}
+        self._video = next((t.id for _, t in tracks if t.kind is Kind.VIDEO), 0)
+        self._firsts: dict[int, int] = {}
+        self._frames = self._samples = self._bytes = 0
+
+    def add(self, sample: Sample, wanted: float) -> bool:
+        """Whether it is enough: `wanted` seconds of video, or as much as is held at most."""
+        if not self._video:
+            return True
+        dts = sample.dts
+        first = self._firsts.setdefault(sample.track, dts)
+        self._samples += 1
+        self._bytes += len(sample.data)
+        if self._samples >= HELD_SAMPLES or self._bytes >= HELD_BYTES:
+            return True
+        scale = self._scales.get(sample.track)
+        if scale is None:
+            return False
+        if sample.track != self._video:
+            return dts - first > HELD_MOST * scale
+        self._frames += 1
+        if self._frames < 2:
+            return False
+        spanned = (dts - first) / scale
+        return spanned + spanned / (self._frames - 1) >= wanted or self._frames >= HELD_FRAMES
 
 
 class Segmenter:
@@ -133,6 +181,7 @@ class Segmenter:
         self._waiting_for_key = any(t.kind is Kind.VIDEO for _, t in tracks)
         self._ends: dict[int, float] = {}  # msn -> where it ends, s
         self._began: float = base  # of the newest segment any track has opened
+        self._measure_of = _Measure(tracks)
         self._hole_limit = LONGEST_HOLE
         self.discarded = 0
         self.jumped = False
@@ -210,7 +259,7 @@ class Segmenter:
                     continue
                 self._waiting_for_key = False
             held.append(sample)
-            if self._measured(held):
+            if self._measure_of.add(sample, SHORTEST * self._cuts.part):
                 self._held = None
                 self._begin(held)
                 return number + 1 + self.push(batch[number + 1 :])
@@ -219,21 +268,6 @@ class Segmenter:
     @property
     def _video_id(self) -> int:
         return next((t.id for _, t in self._tracks if t.kind is Kind.VIDEO), 0)
-
-    def _measured(self, held: list[Sample]) -> bool:
-        video = next((t for _, t in self._tracks if t.kind is Kind.VIDEO), None)
-        last = held[-1]
-        if video is None:
-            return True
-        if last.track != video.id:
-            track = next((t for _, t in self._tracks if t.id == last.track), None)
-            first = next(s for s in held if s.track == last.track)
-            return track is not None and last.dts - first.dts > HELD_MOST * track.timescale
-        times = [s.dts for s in held if s.track == video.id]
-        if len(times) < 2:
-            return False
-        mean = mean_distance(times, video.timescale)
-        return (times[-1] - times[0]) / video.timescale + mean >= SHORTEST * self._cuts.part
 
     def _begin(self, held: list[Sample]) -> None:
         """Place the timeline at its base, fix the part target and go through what was held."""
@@ -312,7 +346,11 @@ class Segmenter:
         predicted = track.predicted
         if times:
             elapsed = dts - track.mark
-            if elapsed > track.longest or (elapsed >= track.shortest and elapsed + predicted > track.longest):
+            if (
+                elapsed > track.longest
+                or (elapsed >= track.shortest and elapsed + predicted > track.longest)
+                or track.bytes > PART_BYTES
+            ):
                 self._close_part(track, dts)
                 times = track.times
         if times:
@@ -330,6 +368,8 @@ class Segmenter:
         track.offsets.append(pts - time)
         track.keys.append(key)
         track.datas.append(data)
+        track.bytes += len(data)
+        track.weight += len(data)
         length = dts - track.mark + predicted
         length = min(length, track.longest)
         if length >= track.shortest and length + predicted > track.longest:
@@ -343,7 +383,7 @@ class Segmenter:
         while True:
             end = self._ends.get(track.msn)
             if end is not None:
-                if now < end - track.half / track.scale:
+                if now < end - track.half / track.scale and track.weight <= SEGMENT_BYTES:
                     return
                 self._close_segment(track, dts, forced=False)
                 continue
@@ -351,6 +391,8 @@ class Segmenter:
             most = self._cuts.target + (track.half / track.scale if track is self._lead else AUDIO_SLACK)
             if key and track is self._lead and self._cuts.segment - KEY_SLACK <= age <= most:
                 at, forced = now, False
+            elif track.weight > SEGMENT_BYTES:
+                at, forced = max(now, self._began + LEAST), True
             elif age + track.predicted / track.scale > most:
                 # no key frame in time; after a pause so long that the boundary has passed, it is where it had to be
                 at, forced = (now if age <= most else self._began + self._cuts.target), True
@@ -381,6 +423,7 @@ class Segmenter:
             track.cursor = -1  # after a gap there is nothing to be continuous with
         track.start = end
         track.started = False
+        track.weight = 0
         track.msn = msn + 1
         self._close_stragglers(msn)
 
@@ -421,6 +464,7 @@ class Segmenter:
         track.offsets = []
         track.keys = []
         track.datas = []
+        track.bytes = 0
         self.bytes += size
         self._sink.on_part(track.letter, track.msn, track.start, length / track.scale, independent, chunks, size)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.package.segmenter import Cuts, Segmenter
+from media.package.segmenter import HELD_BYTES, PART_BYTES, SEGMENT_BYTES, Cuts, Segmenter
 from media.package.timing import fits, frame_duration, part_target
 from media.samples import VIDEO_TIMESCALE, Sample
 
@@ -255,3 +255,75 @@ def test_the_frame_duration_is_the_claimed_rate_when_it_is_true() -> None:
     assert frame_duration(0.0334, 30.0) == 1 / 30
     assert frame_duration(0.0334, 60.0) == pytest.approx(1 / 29.97, rel=0.002)
     assert frame_duration(0.7, 30.0) == 0.7
+
+
+class Watched(Sample):
+    """A sample that counts how often its time is read: the work that measuring is."""
+
+    reads = 0
+
+    @property
+    def dts(self) -> int:
+        Watched.reads += 1
+        return self[1]
+
+
+@pytest.mark.parametrize("track", [1, 2])
+def test_frames_that_all_have_one_moment_are_measured_in_a_bounded_number_of_looks(
+    kit: SimpleNamespace, track: int
+) -> None:
+    seen = Seen()
+    segmenter = Segmenter([("v", kit.video_track()), ("a", kit.audio_track())], seen, CUTS, msn=0, base=0.0)
+    Watched.reads = 0
+    count = 3000
+    for number in range(count):
+        segmenter.push([Watched(track, 900_000 + number, 900_000 + number, number == 0, b"x")])
+    assert Watched.reads <= 20 * count
+    assert seen.target > 0, "the measuring ended although no time passed"
+    segmenter.flush()
+    assert sum(len(kit.fragments(p.data)[0].payloads) for p in seen.parts["va"[track - 1]]) == count
+
+
+def test_bytes_that_are_held_are_bounded_when_no_time_passes(kit: SimpleNamespace) -> None:
+    seen = Seen()
+    segmenter = Segmenter([("v", kit.video_track()), ("a", kit.audio_track())], seen, CUTS, msn=0, base=0.0)
+    big = bytes(1 << 20)
+    for number in range(60):
+        segmenter.push([Sample(1, 900_000 + number, 900_000 + number, True, big)])
+        assert seen.target > 0 or (number + 1) * len(big) < HELD_BYTES
+        done = sum(len(p.data) for p in seen.parts["v"])
+        assert (number + 1) * len(big) - done <= PART_BYTES + len(big)
+    sizes = [sum(len(p.data) for p in seen.parts["v"] if p.msn == msn) for msn, *_ in seen.segments["v"]]
+    assert sizes
+    assert max(sizes) <= SEGMENT_BYTES + 2 * len(big)
+    assert sum(sizes) > 60 * len(big) - SEGMENT_BYTES - PART_BYTES
+    assert segmenter.forced == len(sizes)
+    segmenter.flush()
+    assert [s[0] for s in seen.segments["a"]] == [s[0] for s in seen.segments["v"]], "the tracks stay in step"
+
+
+def test_sound_that_is_too_large_ends_a_segment_too(kit: SimpleNamespace) -> None:
+    seen = Seen()
+    segmenter = Segmenter([("v", kit.video_track()), ("a", kit.audio_track())], seen, CUTS, msn=0, base=0.0)
+    big = bytes(1 << 20)
+    for number in range(80):
+        segmenter.push([Sample(2, 480_000 + number, 480_000 + number, True, big, 1024)])
+    segmenter.flush()
+    sizes = [sum(len(p.data) for p in seen.parts["a"] if p.msn == msn) for msn, *_ in seen.segments["a"]]
+    assert len(sizes) >= 2
+    assert max(sizes) <= SEGMENT_BYTES + 2 * len(big)
+    for (_, start, duration, _, _), (_, following, _, _, _) in pairwise(seen.segments["a"]):
+        assert duration > 0
+        assert start + duration == following
+
+
+def test_sound_that_lags_in_a_segment_that_has_ended_is_bounded(kit: SimpleNamespace) -> None:
+    seen = Seen()
+    segmenter = Segmenter([("v", kit.video_track()), ("a", kit.audio_track())], seen, CUTS, msn=0, base=0.0)
+    segmenter.push([Sample(2, 480_000, 480_000, True, b"x", 1024)])
+    segmenter.push([Sample(1, 900_000 + 3000 * n, 900_000 + 3000 * n, n % 60 == 0, b"x") for n in range(70)])
+    big = bytes(1 << 20)
+    for number in range(80):
+        segmenter.push([Sample(2, 481_024 + number, 481_024 + number, True, big, 1024)])
+    assert sum(len(p.data) for p in seen.parts["a"] if p.msn == 0) <= SEGMENT_BYTES + 2 * len(big)
+    assert sum(len(p.data) for p in seen.parts["a"] if p.msn == 1) <= SEGMENT_BYTES + 2 * len(big)
