@@ -19,6 +19,7 @@ create table broadcasts (
     created_at timestamptz not null default now(),
     started_at timestamptz,
     ended_at timestamptz,
+    ended_by_owner boolean not null default false,
     tracks jsonb not null default '[]',
     recording jsonb,
     thumbnail boolean not null default false,

@@ -33,8 +33,8 @@ from server.ops.health import Health
 from server.ops.metrics import Metrics
 from server.settings import SettingError, Settings
 from server.streaming.addresses import Addresses
-from server.streaming.broadcasts.director import Director, DirectorOptions
-from server.streaming.broadcasts.jobs import Files, delete_files, sweep
+from server.streaming.broadcasts.director import UNRECORDED_JOB, Director, DirectorOptions
+from server.streaming.broadcasts.jobs import Files, delete_files, forget_recording, sweep
 from server.streaming.broadcasts.live import written_elsewhere
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB, Broadcasts
 from server.streaming.channels.service import Channels
@@ -185,6 +185,7 @@ class Wiring:
                 live_edge_segments=settings.live_edge_segments,
                 record=settings.record,
             ),
+            self.jobs,
         )
         self.broadcasts = Broadcasts(
             self.database,
@@ -373,7 +374,13 @@ def _worker(
     async def retention(payload: bytes) -> None:
         await sweep(database, files, settings.retention_days)
 
+    async def unrecorded(payload: bytes) -> None:
+        id = UUID(payload.decode())
+        await delete_files(files, str(id))
+        await forget_recording(database, id)
+
     worker = Worker(dsn)
+    worker.register(UNRECORDED_JOB, unrecorded)
     worker.register(DELETED_JOB, broadcast_deleted)
     worker.register(RETENTION_JOB, retention)
     worker.every(RETENTION_JOB, RETENTION_CRON)

@@ -1,8 +1,8 @@
 """The Director holds the live side of every broadcast in this process.
 
-It is the Gate that ingest asks and the Watcher that the media engine tells. It takes and renews the lease on each
-broadcast, waits for publishers that dropped, ends broadcasts and closes their recordings, and at start picks up what an
-earlier process left behind. It lives as long as the server.
+It is the Gate that ingest asks and the Watcher that the media engine tells. It waits for publishers that dropped, ends
+broadcasts and closes their recordings. What is true of a broadcast is true in its Live first and in its row soon after:
+what could not be written is written at the next heartbeat of the Leases. It lives as long as the server.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -24,38 +25,31 @@ from media.package.live import LivePackage, PackageOptions
 from media.package.recording import Recording
 from server.kit.clock import now
 from server.streaming.broadcasts import store
+from server.streaming.broadcasts.leases import Audience, Leases
 from server.streaming.broadcasts.live import Live, prefix
 from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State
 from server.streaming.channels import store as channels
 from server.streaming.channels.models import Channel
 from server.streaming.channels.service import hash_key
+from storage.jobs import Jobs
 from storage.objects import StoreError
 from storage.objects.spool import Spool
-from storage.postgres.database import Database
+from storage.postgres.database import Connection, Database
 
 log = logging.getLogger(__name__)
 
-BEATS = 3
-"""A lease is renewed so often before it would run out."""
 STORED_WITHIN = 3.0
 """An interrupted broadcast waits so many seconds for its last segments to be in the store; then others may have it."""
 LINGER = 60.0
 """Seconds that an ended broadcast's live playlists stay: longer than any player is behind the live edge."""
 PROOF_POLL = 0.05
-END_AGAIN = 2.0
-"""Seconds between attempts to write an end that the database did not take."""
+UNRECORDED_JOB = "streaming.unrecorded"
 
 
 class Announcer(Protocol):
     """Tells those who hold a channel what became of its broadcast."""
 
     def state(self, channel: str, data: dict[str, object]) -> None: ...
-
-
-class Audience(Protocol):
-    """How many watch."""
-
-    def count(self, broadcast_id: str) -> int: ...
 
 
 class Pictures(Protocol):
@@ -88,26 +82,25 @@ class Director:
         audience: Audience,
         options: DirectorOptions,
         packaging: PackageOptions,
+        jobs: Jobs,
     ) -> None:
+        self._jobs = jobs
         self._database = database
         self._spool = spool
         self._announcer = announcer
         self._pictures = pictures
-        self._audience = audience
         self._options = options
         self._packaging = packaging
         self._lease = timedelta(seconds=options.lease_seconds)
-        self._heartbeat_seconds = options.lease_seconds / BEATS
+        self._leases = Leases(database, self, audience, options.node, self._lease)
         self._live: dict[str, Live] = {}
         self._on_channel: dict[UUID, Live] = {}
         self._doors: weakref.WeakValueDictionary[UUID, asyncio.Lock] = weakref.WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heart: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
-        await self._pick_up()
-        self._heart = asyncio.get_running_loop().create_task(self._heartbeat())
+        await self._leases.start()
 
     def stop_accepting(self) -> None:
         self._stopping = True
@@ -115,8 +108,10 @@ class Director:
     async def close(self) -> None:
         """Hand all to the next process: segments closed and in the spool, rows `interrupted`, leases given up."""
         self._stopping = True
-        if self._heart is not None:
-            self._heart.cancel()
+        await self._leases.close()
+        for door in list(self._doors.values()):
+            async with door:  # who is being let in just now is in, or refused
+                pass
         for live in list(self._live.values()):
             live.stop_countdown()
             publisher = live.media.publisher
@@ -162,17 +157,35 @@ class Director:
             channel = await channels.by_key(conn, hash_key(request.key))
         if channel is None:
             raise Refused("unknown_key", "Unknown stream key. Copy it again from the studio, or make a new one there.")
-        door = self._doors.setdefault(channel.id, asyncio.Lock())
-        async with door:
-            live = self._on_channel.get(channel.id)
-            if live is not None and live.media.publisher is not None:
-                await self._prove_dead(live, channel, request)
-            if live is None or live.state is State.ENDED:
-                live = await self._open(channel)
-            live.stop_countdown()
-            session = live.media.open(request)
-            self._note(channel.id, live.row.id, "connected", f"{request.encoder or 'an encoder'} by {request.protocol}")
-            return session
+        async with self._door(channel.id):
+            try:
+                return await self._let_in(channel, request)
+            except Refused as refused:
+                live = self._on_channel.get(channel.id)
+                self._note(channel.id, live.row.id if live else None, "refused", refused.description)
+                raise
+
+    async def _let_in(self, channel: Channel, request: PublishRequest) -> PublisherSession:
+        """With the channel's door held: nobody else comes in, ends or deletes its broadcast meanwhile."""
+        live = self._on_channel.get(channel.id)
+        if live is not None and live.media.publisher is not None:
+            await self._prove_dead(live)
+            live = self._on_channel.get(channel.id)  # the first may have left meanwhile, and its live side with it
+        if live is not None and live.ending is not None:
+            raise Refused("ending", "The broadcast is just being ended. Try again in a few seconds.")
+        if live is None:
+            live = await self._open(channel)
+        if self._stopping:
+            raise Refused("restarting", "The server is restarting. Try again in a few seconds.")
+        live.stop_countdown()
+        session = live.media.open(request)
+        live.tell("connected", f"{request.encoder or 'an encoder'} by {request.protocol}")
+        self._spawn(self._write(live))
+        return session
+
+    def _door(self, channel_id: UUID) -> asyncio.Lock:
+        """One at a time for a channel: admitting, ending, deleting, taking over."""
+        return self._doors.setdefault(channel_id, asyncio.Lock())
 
     def turned_away(self, request: PublishRequest | None, address: str, reason: str) -> None:
         log.info("publisher turned away: %s (%s)", reason, address)
@@ -186,16 +199,13 @@ class Director:
                 live = self._on_channel.get(channel.id)
                 await channels.add_event(conn, channel.id, live.row.id if live else None, "refused", reason)
 
-    async def _prove_dead(self, live: Live, channel: Channel, request: PublishRequest) -> None:
+    async def _prove_dead(self, live: Live) -> None:
         """One publisher a key: a second comes in only when the first gives no sign of life for a while."""
         publisher = live.media.publisher
-        deadline = time.monotonic() + self._options.publisher_dead_after
         asked = time.monotonic()
-        while publisher is not None and time.monotonic() < deadline:
+        deadline = asked + self._options.publisher_dead_after
+        while publisher is not None and time.monotonic() < deadline and not self._stopping:
             if publisher.link.last_received > asked:
-                self._note(
-                    channel.id, live.row.id, "refused", f"a second encoder ({request.address}) while one is live"
-                )
                 raise Refused("in_use", "This stream key is live already from another encoder. Stop that one first.")
             await asyncio.sleep(PROOF_POLL)
             publisher = live.media.publisher
@@ -203,9 +213,7 @@ class Director:
     async def _open(self, channel: Channel) -> Live:
         """The live side of the channel's broadcast: the one on air, else the one prepared last, else a new one."""
         async with self._database.transaction() as conn:
-            row = await store.on_air(conn, channel.id) or await store.prepared(conn, channel.id)
-            if row is None:
-                row = await store.add(conn, channel.id, title=f"Live on {now():%d %B %Y}", record=self._options.record)
+            row = await store.on_air(conn, channel.id) or await self._next(conn, channel)
             taken = await store.take(conn, row.id, self._options.node, self._lease)
             if taken is None:
                 raise Refused("elsewhere", "This broadcast is live on another server. Try again in a few seconds.")
@@ -215,11 +223,24 @@ class Director:
             log.warning("broadcast %s cannot go on here: %s", row.id, error)
             raise Refused("store_away", "The store cannot be reached just now. Try again in a few seconds.") from error
 
+    async def _next(self, conn: Connection, channel: Channel) -> Broadcast:
+        """The prepared broadcast, or a new one with the channel's defaults. After its owner ended one, an encoder that
+        reconnects by itself is no wish for another."""
+        row = await store.prepared(conn, channel.id)
+        visibility, ended_at = await store.last_of_channel(conn, channel.id)
+        window = timedelta(seconds=self._options.reconnect_window)
+        lately = ended_at if ended_at is not None and now() - ended_at < window else None
+        if lately is not None and (row is None or row.created_at < lately):
+            raise Refused("ended", "You ended this broadcast. Prepare a new one in the studio, or wait a minute.")
+        if row is not None:
+            return row
+        title = f"Live on {now():%d %B %Y}"
+        return await store.add(conn, channel.id, title=title, visibility=visibility, record=self._options.record)
+
     async def adopt(self, row: Broadcast) -> Live | None:
         """Continue here, as interrupted, what was on air in a process that is gone; None while another holds it.
         Raises StoreError when the store has the journal and does not answer."""
-        door = self._doors.setdefault(row.channel_id, asyncio.Lock())
-        async with door:
+        async with self._door(row.channel_id):
             if (live := self._live.get(str(row.id))) is not None:
                 return live
             async with self._database.acquire() as conn:
@@ -243,8 +264,11 @@ class Director:
             await self._spool.abandon(prefix(row.id))
         shelf = self._spool.shelf(prefix(row.id))
         package = LivePackage(replace(self._packaging, record=record), shelf)
-        if row.started_at is not None:
-            package.resume(await shelf.journal())
+        if row.started_at is not None or fence > 1:
+            # also when the row does not know that it was live: its names must not be used again
+            lines = await shelf.journal()
+            if lines:
+                package.resume(lines)
         media = Media(str(row.id), self)
         media.add(package)
         live = Live(row, fence, media, package, shelf)
@@ -255,18 +279,26 @@ class Director:
     # the Watcher
 
     def on_live(self, broadcast: Media) -> None:
-        live = self._live[broadcast.id]
+        live = self._of(broadcast)
+        if live is None:
+            return
         live.state = State.LIVE
-        live.started = True
+        live.started_at = live.started_at or now()
+        live.tell("live", _tracks_in_words(live))
         self._announcer.state(live.channel, {"state": State.LIVE})
         self._pictures.want(live)
-        self._spawn(self._write_live(live, now()))
+        self._spawn(self._write(live))
 
     def on_tracks(self, broadcast: Media) -> None:
-        self._spawn(self._write_tracks(self._live[broadcast.id]))
+        live = self._of(broadcast)
+        if live is not None:
+            live.tell("tracks", _tracks_in_words(live))
+            self._spawn(self._write(live))
 
     def on_interrupted(self, broadcast: Media, reason: str, clean: bool) -> None:
-        live = self._live[broadcast.id]
+        live = self._of(broadcast)
+        if live is None or live.ending is not None:
+            return
         if live.state is State.CREATED:
             # it never sent a picture: the prepared broadcast waits on, without a live side
             self._drop(live)
@@ -274,10 +306,19 @@ class Director:
             self._spawn(self._give_up(live))
             return
         live.state = State.INTERRUPTED
+        live.tell("interrupted", reason)
         self._announcer.state(live.channel, {"state": State.INTERRUPTED})
-        self._spawn(self._write_interrupted(live, reason))
+        self._spawn(self._write(live))
         if not self._stopping:
             self._await_return(live, self._options.reconnect_window)
+
+    def _of(self, broadcast: Media) -> Live | None:
+        """The live side that this engine belongs to; None, and no more publishers, when it was dropped."""
+        live = self._live.get(broadcast.id)
+        if live is not None and live.media is broadcast:
+            return live
+        broadcast.end("the broadcast is gone")
+        return None
 
     def on_failed(self, broadcast: Media, reader: Reader) -> None:
         live = self._live.get(broadcast.id)
@@ -285,66 +326,74 @@ class Director:
             self._spawn(self.end(live, "its packaging failed; push again to start anew"))
 
     def _await_return(self, live: Live, seconds: float) -> None:
-        live.count_down(seconds, lambda: self._spawn(self.end(live, "the publisher did not come back")))
+        live.count_down(seconds, lambda: self._spawn(self._not_back(live)))
+
+    async def _not_back(self, live: Live) -> None:
+        async with self._door(live.row.channel_id):
+            if live.media.publisher is None:
+                await self._end(live, "the publisher did not come back")
 
     # ending
 
-    async def end(self, live: Live, reason: str) -> None:
-        """End it, close its recording, tell everybody. What was recorded stays; safe to call twice."""
+    async def end(self, live: Live, reason: str, *, by_owner: bool = False) -> None:
+        """End it, close its recording, tell everybody. What was recorded stays; safe to call twice. What fails on the
+        way raises, and the heartbeat tries again until the row says that it ended."""
+        async with self._door(live.row.channel_id):
+            await self._end(live, reason, by_owner=by_owner)
+
+    async def _end(self, live: Live, reason: str, *, by_owner: bool = False) -> None:
         if live.state is State.ENDED:
             return
-        started = live.started
-        live.mark_ended()
-        live.media.end(reason)
+        live.by_owner = live.by_owner or by_owner
+        if live.ending is None:
+            live.ending = reason
+            live.stop_countdown()
+            live.media.end(reason)
+            live.tell("ended", reason)
         await live.package.close()
-        recording = _facts(await live.package.finish()) if started else None
-        try:
-            await self._write_ended(live, recording, reason)
-        except Exception:
-            self._spawn(self._write_ended_later(live, recording, reason))
-            raise
-
-    async def _write_ended(self, live: Live, recording: RecordingFacts | None, reason: str) -> None:
+        recording = _facts(await live.package.finish()) if live.started else None
         async with live.writes, self._database.transaction() as conn:
-            await store.set_ended(conn, live.row.id, live.fence, now(), recording)
-            await channels.add_event(conn, live.row.channel_id, live.row.id, "ended", reason)
+            ours = await store.set_ended(conn, live.row.id, live.fence, now(), recording, by_owner=live.by_owner)
+            if ours:
+                await self._write_events(conn, live)
+                await self._discard_later(conn, live, recording)
+        if not ours:
+            await self._yield(live)
+            return
+        live.events.clear()
         self._said_ended(live, recording is not None)
 
-    async def _write_ended_later(self, live: Live, recording: RecordingFacts | None, reason: str) -> None:
-        """The database was away when it ended: try until it is back. A stop leaves it to the next start."""
-        while not self._stopping:
-            await asyncio.sleep(END_AGAIN)
-            try:
-                await self._write_ended(live, recording, reason)
-                return
-            except Exception as error:
-                log.warning("the end of broadcast %s is not written yet: %s", live.id, error)
+    async def _discard_later(self, conn: Connection, live: Live, recording: RecordingFacts | None) -> None:
+        """What is not a recording is deleted when the last player is through with it."""
+        if live.started and recording is None:
+            id = str(live.row.id).encode()
+            await self._jobs.enqueue(conn, UNRECORDED_JOB, id, after=timedelta(seconds=LINGER))
 
     def _said_ended(self, live: Live, recorded: bool) -> None:
         """The row says that it ended: tell everybody, and keep the live playlists for those who are still behind."""
+        live.mark_ended()
         self._announcer.state(live.channel, {"state": State.ENDED, "recording": recorded})
         if self._on_channel.get(live.row.channel_id) is live:
             del self._on_channel[live.row.channel_id]
-        live.recorded = recorded
         asyncio.get_running_loop().call_later(LINGER if live.started else 0, self._leave, live)
 
     def _leave(self, live: Live) -> None:
-        """The last player is through with the live playlists; what was not recorded goes."""
+        """The last player is through with the live playlists."""
         self._drop(live)
-        self._spawn(self._clean_up(live))
+        self._spawn(live.shelf.close())
 
-    async def _clean_up(self, live: Live) -> None:
-        await live.shelf.close()
-        if not live.recorded:
-            await self._spool.delete_prefix(prefix(live.row.id))
-            async with self._database.acquire() as conn:
-                await store.forget_recording(conn, live.row.id)
-
-    async def forget(self, id: str) -> None:
-        """The broadcast was deleted: nothing of it is served any more."""
-        live = self._live.get(id)
-        if live is not None:
-            self._drop(live)
+    @asynccontextmanager
+    async def withdrawn(self, row: Broadcast) -> AsyncIterator[None]:
+        """While the caller deletes the broadcast: nothing of it is served or written any more, and nobody is let in."""
+        async with self._door(row.channel_id):
+            live = self._live.get(str(row.id))
+            if live is not None:
+                live.ending = "the broadcast was deleted"
+                live.media.end(live.ending)
+                await live.package.close()
+                await live.shelf.close()
+                self._drop(live)
+            yield
 
     def _drop(self, live: Live) -> None:
         live.stop_countdown()
@@ -355,28 +404,36 @@ class Director:
 
     # what is written, in the order it happened
 
-    async def _write_live(self, live: Live, at: datetime) -> None:
-        async with live.writes, self._database.transaction() as conn:
-            if not await store.set_live(conn, live.row.id, live.fence, live.track_views(), at):
-                # another process took it while its publisher was away, or ended it: as at the next heartbeat
-                self._spawn(self._lost(live))
-                return
-            await channels.add_event(conn, live.row.channel_id, live.row.id, "live", _tracks_in_words(live))
-
-    async def _write_tracks(self, live: Live) -> None:
-        async with live.writes, self._database.transaction() as conn:
-            await store.set_tracks(conn, live.row.id, live.fence, live.track_views())
-            await channels.add_event(conn, live.row.channel_id, live.row.id, "tracks", _tracks_in_words(live))
-
-    async def _write_interrupted(self, live: Live, reason: str) -> None:
-        if self._options.fleet:
+    async def _write(self, live: Live) -> None:
+        """Bring the row to what the live side is now. What fails is written by the heartbeat."""
+        live.unwritten = True
+        if self._options.fleet and live.state is State.INTERRUPTED:
             # the row says it last: whoever then takes it finds all of it in the store
             await self._spool.stored(prefix(live.row.id), STORED_WITHIN)
-            if live.state is not State.INTERRUPTED:
+        async with live.writes:
+            if not live.unwritten or live.ending is not None:
                 return
-        async with live.writes, self._database.transaction() as conn:
-            await store.set_interrupted(conn, live.row.id, live.fence)
-            await channels.add_event(conn, live.row.channel_id, live.row.id, "interrupted", reason)
+            events = len(live.events)
+            live.unwritten = False
+            try:
+                async with self._database.transaction() as conn:
+                    ours = await store.set_state(
+                        conn, live.row.id, live.fence, live.state, live.track_views(), live.started_at
+                    )
+                    if ours:
+                        await self._write_events(conn, live)
+            except BaseException:
+                live.unwritten = True
+                raise
+            if ours:
+                del live.events[:events]
+        if not ours:
+            # another process took it while its publisher was away, or ended it: as at the next heartbeat
+            await self._lost(live)
+
+    async def _write_events(self, conn: Connection, live: Live) -> None:
+        for kind, detail in live.events:
+            await channels.add_event(conn, live.row.channel_id, live.row.id, kind, detail)
 
     async def _give_up(self, live: Live) -> None:
         async with live.writes, self._database.acquire() as conn:
@@ -389,71 +446,25 @@ class Director:
         async with self._database.transaction() as conn:
             await channels.add_event(conn, channel_id, broadcast_id, kind, detail)
 
-    # leases, and what an earlier process left
+    def behind(self, live: Live) -> None:
+        """A heartbeat found that the row does not say what is true: what failed is tried again."""
+        if live.ending is not None:
+            self._spawn(self.end(live, live.ending))
+        elif live.unwritten:
+            self._spawn(self._write(live))
 
-    async def _heartbeat(self) -> None:
-        while not self._stopping:
-            await asyncio.sleep(self._heartbeat_seconds)
-            try:
-                await self._renew()
-                await self._pick_up()
-            except Exception:
-                log.exception("leases could not be renewed; trying again in %.0f s", self._heartbeat_seconds)
+    def lost(self, live: Live) -> None:
+        """A heartbeat found that the row is no longer ours to write."""
+        self._spawn(self._lost(live))
 
-    async def _renew(self) -> None:
-        held = [live for live in self._live.values() if live.state is not State.ENDED]
-        if not held:
-            return
-        async with self._database.acquire() as conn:
-            facts = [(live.row.id, live.fence, self._audience.count(live.id)) for live in held]
-            ours = await store.renew(conn, self._options.node, facts, self._lease)
-        for live in held:
-            if live.row.id not in ours and self._live.get(live.id) is live and live.state is not State.ENDED:
-                await self._lost(live)
-
-    async def _lost(self, live: Live) -> None:
-        """Somebody ended it through another process, deleted it, or took the lease: stop writing to it."""
-        if live.state is State.ENDED:
-            return
-        log.warning("broadcast %s is no longer ours", live.id)
-        live.mark_ended()
-        async with self._database.acquire() as conn:
-            ended = await store.ended_and_ours(conn, live.row.id, live.fence)
-        if not ended:
-            await live.shelf.abandon()
-        live.media.end("the broadcast was ended or moved to another server")
-        await live.package.close()
-        if ended:
-            await self._close_recording(live)
-        else:
-            self._drop(live)
-
-    async def _close_recording(self, live: Live) -> None:
-        """Ended through another process: what is left is the recording, and telling those who hold the channel."""
-        facts = _facts(await live.package.finish()) if live.started else None
-        async with live.writes, self._database.acquire() as conn:
-            await store.set_recording(conn, live.row.id, live.fence, facts)
-        self._said_ended(live, facts is not None)
-
-    async def _pick_up(self) -> None:
-        """Resume, as interrupted, what a process that is gone had on air; close what nobody came back to for long."""
-        async with self._database.acquire() as conn:
-            left = await store.left_behind(conn, self._options.node)
-        for row, lease_until in left:
-            if str(row.id) in self._live or self._stopping:
-                continue
-            try:
-                await self._continue(row, lease_until)
-            except StoreError as error:
-                # its journal is in a store that is away; the next heartbeat tries again
-                log.warning("broadcast %s cannot be continued yet: %s", row.id, error)
-
-    async def _continue(self, row: Broadcast, lease_until: datetime | None) -> None:
+    async def resume(self, row: Broadcast, lease_until: datetime | None) -> None:
+        """Go on with what a process that is gone left: as interrupted, or closing what nobody came back to for long."""
         live = await self.adopt(row)
         if live is None or live.media.publisher is not None:
             return
         if row.state is State.ENDED:
-            live.mark_ended()
+            live.ending = "ended through another server"
+            live.media.end(live.ending)
             await live.package.close()
             await self._close_recording(live)
             return
@@ -462,8 +473,43 @@ class Director:
             await self.end(live, "the server stopped while it was live")
         else:
             self._announcer.state(live.channel, {"state": State.INTERRUPTED})
-            self._spawn(self._write_interrupted(live, "the server was restarted"))
+            live.tell("interrupted", "the server was restarted")
+            self._spawn(self._write(live))
             self._await_return(live, self._options.reconnect_window)
+
+    # what is no longer ours
+
+    async def _lost(self, live: Live) -> None:
+        """Somebody ended it through another process, deleted it, or took the lease: stop writing to it."""
+        async with self._door(live.row.channel_id):
+            await self._yield(live)
+
+    async def _yield(self, live: Live) -> None:
+        if live.state is State.ENDED or self._live.get(live.id) is not live:
+            return
+        async with self._database.acquire() as conn:
+            ended = await store.ended_and_ours(conn, live.row.id, live.fence)
+        log.warning("broadcast %s is no longer ours", live.id)
+        live.ending = live.ending or "the broadcast was ended or moved to another server"
+        if not ended:
+            await live.shelf.abandon()
+        live.media.end(live.ending)
+        await live.package.close()
+        if ended:
+            await self._close_recording(live)
+        else:
+            live.mark_ended()
+            self._drop(live)
+
+    async def _close_recording(self, live: Live) -> None:
+        """Ended through another process: what is left is the recording, and telling those who hold the channel."""
+        facts = _facts(await live.package.finish()) if live.started else None
+        async with live.writes, self._database.transaction() as conn:
+            await store.set_recording(conn, live.row.id, live.fence, facts)
+            await self._write_events(conn, live)
+            await self._discard_later(conn, live, facts)
+        live.events.clear()
+        self._said_ended(live, facts is not None)
 
     # tasks
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
 from server.kit.clock import now
 from server.streaming.broadcasts import store
@@ -22,6 +23,12 @@ class Files(Protocol):
 async def delete_files(files: Files, id: str) -> int:
     """Everything that a broadcast has in the store; the number of objects."""
     return await files.delete_prefix(prefix(id))
+
+
+async def forget_recording(database: Database, id: UUID) -> None:
+    """The row says that nothing of it is kept."""
+    async with database.acquire() as conn:
+        await store.forget_recording(conn, id)
 
 
 async def sweep(database: Database, files: Files, days: int) -> int:

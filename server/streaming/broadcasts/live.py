@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
@@ -35,7 +34,11 @@ async def written_elsewhere(conn: Any, prefixes: Collection[str], node: str) -> 
 
 
 class Live:
-    """`row` is the broadcast as it was when the live side was made, its state kept up to date here."""
+    """`row` is the broadcast as it was when the live side was made; `state` is the truth about it since.
+
+    unwritten: the row does not say so yet, nor does the studio's list know of `events` (kind, detail). ending: the
+    reason, from the moment nothing more is let in; the state is `ended` once the row says so.
+    """
 
     def __init__(self, row: Broadcast, fence: int, media: Media, package: LivePackage, shelf: SpoolShelf) -> None:
         self.id = str(row.id)
@@ -45,9 +48,11 @@ class Live:
         self.package = package
         self.shelf = shelf
         self.state = row.state
-        self.started = row.started_at is not None
-        self.ended_at = 0.0
-        self.recorded = True
+        self.started_at = row.started_at
+        self.ending: str | None = None
+        self.by_owner = False
+        self.unwritten = False
+        self.events: list[tuple[str, str]] = []
         self.thumbnail: bytes | None = None
         self.thumbnail_at = 0.0
         self.writes = asyncio.Lock()
@@ -57,6 +62,10 @@ class Live:
     def channel(self) -> str:
         """The realtime channel beside the picture."""
         return f"live:{self.id}"
+
+    @property
+    def started(self) -> bool:
+        return self.started_at is not None
 
     @property
     def on_air(self) -> bool:
@@ -88,5 +97,9 @@ class Live:
 
     def mark_ended(self) -> None:
         self.state = State.ENDED
-        self.ended_at = time.monotonic()
         self.stop_countdown()
+
+    def tell(self, kind: str, detail: str) -> None:
+        """Something for the studio's list, written with the next change of the row."""
+        self.events.append((kind, detail))
+        self.unwritten = True

@@ -194,7 +194,7 @@ class Broadcasts:
         if live is None and row.state in ON_AIR:
             live = await self._director.adopt(row)
         if live is not None:
-            await self._director.end(live, "ended by its owner")
+            await self._director.end(live, "ended by its owner", by_owner=True)
         else:
             async with self._database.transaction() as conn:
                 # on air in another process: its next heartbeat sees the row ended and closes the recording
@@ -203,13 +203,13 @@ class Broadcasts:
 
     async def delete(self, id: UUID, caller: Caller) -> None:
         """The row goes now; the files, and what others keep about it, by a job in the same transaction."""
-        async with self._database.transaction() as conn:
+        async with self._database.acquire() as conn:
             row = await self._own(conn, id, caller)
-            if row.state in ON_AIR:
-                raise StillLive("End the broadcast before you delete it.")
+        self._check_off_air(row)
+        async with self._director.withdrawn(row), self._database.transaction() as conn:
+            self._check_off_air(await self._own(conn, id, caller))
             await store.delete(conn, id)
             await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
-        await self._director.forget(str(id))
 
     async def join(self, id: UUID, address: Address) -> JoinView:
         async with self._database.acquire() as conn:
@@ -242,6 +242,11 @@ class Broadcasts:
         if row is None:
             return None
         return {"state": row.state} if row.state is not State.ENDED else _ended(row.recording is not None)
+
+    def _check_off_air(self, row: Broadcast) -> None:
+        live = self._director.get(str(row.id))
+        if row.state in ON_AIR or (live is not None and live.on_air):
+            raise StillLive("End the broadcast before you delete it.")
 
     async def _own(self, conn: Any, id: UUID, caller: Caller) -> Broadcast:
         row = await store.lock(conn, id)

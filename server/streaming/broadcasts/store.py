@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from server.kit.ids import uuid7
-from server.streaming.broadcasts.models import Broadcast, RecordingFacts, TrackView
+from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State, TrackView
 
 _SELECT = """
     select b.id, b.channel_id, c.user_id as owner_id, b.title, b.description, b.visibility, b.state, b.record,
@@ -150,47 +150,57 @@ async def renew(conn: Any, node: str, held: list[tuple[UUID, int, int]], lease: 
     return {row["id"] for row in rows}
 
 
-async def set_live(conn: Any, id: UUID, fence: int, tracks: list[TrackView], started_at: datetime) -> bool:
+async def set_state(
+    conn: Any, id: UUID, fence: int, state: State, tracks: list[TrackView], started_at: datetime | None
+) -> bool:
+    """What the live side says of itself; False when it is no longer its to say."""
     done = await conn.fetchval(
-        """update broadcasts set state = 'live', started_at = coalesce(started_at, $4), tracks = $3
+        """update broadcasts set state = $3, started_at = coalesce(started_at, $5),
+                  tracks = case when $4 = '[]'::jsonb then tracks else $4 end
            where id = $1 and fence = $2 and state <> 'ended' returning true""",
         id,
         fence,
+        state,
         _json(tracks),
         started_at,
     )
     return bool(done)
 
 
-async def set_tracks(conn: Any, id: UUID, fence: int, tracks: list[TrackView]) -> None:
-    await conn.execute("update broadcasts set tracks = $3 where id = $1 and fence = $2", id, fence, _json(tracks))
-
-
-async def set_interrupted(conn: Any, id: UUID, fence: int) -> None:
-    await conn.execute(
-        "update broadcasts set state = 'interrupted' where id = $1 and fence = $2 and state = 'live'", id, fence
-    )
-
-
-async def set_ended(conn: Any, id: UUID, fence: int, at: datetime, recording: RecordingFacts | None) -> bool:
-    """By its owner, with the recording closed. The owner's name stays: it is where the last files were written."""
+async def set_ended(
+    conn: Any, id: UUID, fence: int, at: datetime, recording: RecordingFacts | None, *, by_owner: bool
+) -> bool:
+    """By the process that holds it, with the recording closed. The process's name stays: it is where the last files
+    were written."""
     done = await conn.fetchval(
         """update broadcasts set state = 'ended', ended_at = greatest(coalesce(started_at, $3), $3), recording = $4,
-                  lease_until = null
+                  lease_until = null, ended_by_owner = $5
            where id = $1 and fence = $2 and state <> 'ended' returning true""",
         id,
         fence,
         at,
         _json(recording) if recording else None,
+        by_owner,
     )
     return bool(done)
+
+
+async def last_of_channel(conn: Any, channel_id: UUID) -> tuple[str, datetime | None]:
+    """(visibility of the broadcast made last, when the owner ended one last)."""
+    row = await conn.fetchrow(
+        """select (select visibility from broadcasts where channel_id = $1 order by id desc limit 1) as visibility,
+                  (select max(ended_at) from broadcasts where channel_id = $1 and ended_by_owner) as ended_at""",
+        channel_id,
+    )
+    return row["visibility"] or "public", row["ended_at"]
 
 
 async def end_elsewhere(conn: Any, id: UUID, at: datetime) -> None:
     """Ended through a process that does not hold it. A lease that is there stays: it says that its holder, or who
     comes after that, has the recording to close."""
     await conn.execute(
-        """update broadcasts set state = 'ended', ended_at = greatest(coalesce(started_at, $2), $2)
+        """update broadcasts set state = 'ended', ended_at = greatest(coalesce(started_at, $2), $2),
+                  ended_by_owner = true
            where id = $1 and state <> 'ended'""",
         id,
         at,

@@ -160,7 +160,7 @@ async def test_a_second_publisher_is_refused_while_the_first_lives_and_takes_ove
         started["id"],
         lambda shown: sum(event["kind"] == "live" for event in shown["events"]) == 2 and shown["state"] == "live",
     )
-    assert any("second encoder" in event["detail"] for event in shown["events"])
+    assert any("live already from another encoder" in event["detail"] for event in shown["events"])
 
 
 async def test_it_ends_by_itself_when_nobody_comes_back(
