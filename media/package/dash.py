@@ -56,8 +56,8 @@ class Timeline:
     def add(
         self, msn: int, session: int, base: float, pieces: Mapping[str, PieceLine], inits: Mapping[str, Init]
     ) -> None:
-        """A closed segment. Pieces that are gaps are not in the manifest."""
-        media = {letter: piece for letter, piece in pieces.items() if not piece.gap}
+        """A closed segment. Pieces that are gaps, or of a configuration that nobody knows, are not in the manifest."""
+        media = {letter: piece for letter, piece in pieces.items() if not piece.gap and piece.init in inits}
         if not media:
             return
         run = self.runs[-1] if self.runs else None
@@ -87,6 +87,26 @@ class Timeline:
             run.open.popleft()
             run.first = run.open[0][0]
 
+    def lose(self, msn: int) -> None:
+        """This segment was given up: what follows it is another Period. One that is sealed stays listed."""
+        for place, run in enumerate(self.runs):
+            at = next((n for n, (number, _) in enumerate(run.open) if number == msn), None)
+            if at is None:
+                continue
+            lines = list(run.open)
+            run.open = deque(lines[:at])
+            run.next = msn
+            later = lines[at + 1 :]
+            if later:
+                start = min(_start(text) / run.inits[x].scale for x, text in later[0][1].items())
+                rest = Run(msn + 1, run.session, start, run.inits, msn + 1, later[-1][0] + 1, run.end)
+                rest.open = deque(later)
+                self.runs.insert(place + 1, rest)
+            run.end = min(_start(text) / run.inits[x].scale for x, text in lines[at][1].items())
+            if not run.open and not run.sealed:
+                self.runs.remove(run)
+            return
+
     @staticmethod
     def _seal(run: Run) -> None:
         oldest = [run.open.popleft() for _ in range(BLOCK)]
@@ -107,6 +127,11 @@ class Timeline:
                 yield "".join([lines[letter] for _, lines in run.open])
                 yield "</SegmentTimeline></SegmentTemplate></Representation></AdaptationSet>"
             yield "</Period>"
+
+
+def _start(line: str) -> int:
+    """Of a segment's line in a SegmentTimeline, ticks."""
+    return int(line.split('"', 2)[1])
 
 
 def adaptation_head(run: Run, letter: str, bandwidth: int) -> str:

@@ -115,12 +115,24 @@ class Rendition:
         self._unlisted = self.next
         self._prefix = None
 
-    def lose(self, piece: Piece) -> None:
-        """The spool had no room for it and it is no longer in memory: a gap (4.4.4.7)."""
-        if not piece.gap and piece.msn >= (self.pieces[0].msn if self.pieces else self.next):
-            piece.gap = True
-            piece.part_lines = []
-            piece.end_lines = "#EXT-X-GAP\n" + piece.end_lines
+    def lose(self, msn: int) -> None:
+        """It was given up and is no longer in memory: a gap (4.4.4.7)."""
+        piece = next((p for p in self.pieces if p.msn == msn), None)
+        if piece is not None:
+            if not piece.gap:
+                piece.gap = True
+                piece.part_lines = []
+                piece.end_lines = "#EXT-X-GAP\n" + piece.end_lines
+            return
+        for place, block in enumerate(self._blocks):
+            if block.first <= msn < block.first + block.size:
+                # it stands behind its EXTINF line, and a gap's tag before that
+                before, name, after = block.text.raw.decode().partition(f"\n{self.letter}-{msn}.m4s\n")
+                head, extinf = before[: before.rfind("\n") + 1], before[before.rfind("\n") + 1 :]
+                if not head.endswith("#EXT-X-GAP\n"):
+                    self._blocks[place] = block._replace(text=pack(f"{head}#EXT-X-GAP\n{extinf}{name}{after}"))
+                    self._prefix = None
+                return
 
     @property
     def all_discontinuities(self) -> int:

@@ -1,70 +1,88 @@
 """The journal of a broadcast: one JSON line for each thing that a restart or a recording must know.
 
 `head` once, `init` for each new configuration of a track, `segment` when all its tracks are closed, `lost` when the
-spool gave its files up, `closed` when nothing was open any more. A torn or foreign line is skipped.
+spool gave its files up, `closed` when nothing was open any more. A torn or foreign line is skipped, and so is one whose
+numbers cannot be: what is read here can be counted with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0, le=2**48)]
+Ticks = Annotated[int, Meta(ge=0, le=2**53)]
+Scale = Annotated[int, Meta(ge=1, le=2**32)]
+Moment = Annotated[float, Meta(ge=0.0, le=1e10)]
+Letter = Annotated[str, Meta(pattern="^[va]$")]
+InitName = Annotated[str, Meta(pattern=r"^([va]-init-[0-9]{1,9}\.mp4)?$")]
 
 
 class Head(msgspec.Struct, tag="head", tag_field="line"):
     """origin: when the timeline's zero was, s since the epoch."""
 
-    origin: float
-    target: int
+    origin: Moment
+    target: Annotated[int, Meta(ge=1, le=600)]
 
 
 class Init(msgspec.Struct, tag="init", tag_field="line"):
     """An init segment and the track it describes. digest: SHA-256 of its bytes, hexadecimal."""
 
-    name: str
-    number: int
-    letter: str
-    codec: str
-    scale: int
+    name: InitName
+    number: Annotated[int, Meta(ge=0, le=10**9)]
+    letter: Letter
+    codec: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.+-]{0,100}$")]
+    scale: Scale
     digest: str
-    width: int = 0
-    height: int = 0
-    frame_rate: float = 0.0
-    sample_rate: int = 0
-    channels: int = 0
+    width: Count = 0
+    height: Count = 0
+    frame_rate: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    sample_rate: Count = 0
+    channels: Count = 0
 
 
 class PieceLine(msgspec.Struct, array_like=True):
     """start and duration in ticks of the init's scale; size in bytes; init: "" for a gap of a track never seen."""
 
-    start: int
-    duration: int
-    scale: int
-    size: int
+    start: Ticks
+    duration: Ticks
+    scale: Scale
+    size: Count
     gap: bool
-    init: str
+    init: InitName
+
+    @property
+    def end(self) -> int:
+        return self.start + self.duration
 
 
 class SegmentLine(msgspec.Struct, tag="segment", tag_field="line"):
     """session: number of the timeline, base: where that begins, s. at: start, s since the epoch."""
 
-    msn: int
-    session: int
-    base: float
-    at: float
+    msn: Count
+    session: Count
+    base: Moment
+    at: Moment
     discontinuity: bool
-    part_target: float
-    pieces: dict[str, PieceLine]
+    part_target: Annotated[float, Meta(ge=0.0, le=60.0)]
+    pieces: Annotated[dict[Letter, PieceLine], Meta(min_length=1)]
+
+    @property
+    def seconds(self) -> float:
+        return max(piece.duration / piece.scale for piece in self.pieces.values())
 
 
 class Lost(msgspec.Struct, tag="lost", tag_field="line"):
-    msn: int
+    msn: Count
 
 
 class Closed(msgspec.Struct, tag="closed", tag_field="line"):
     """next: msn that was not used yet."""
 
-    next: int
+    next: Count
 
 
 Line = Head | Init | SegmentLine | Lost | Closed
@@ -81,5 +99,5 @@ def read(journal: bytes) -> Iterator[Line]:
     for raw in journal.splitlines():
         try:
             yield _decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue

@@ -19,8 +19,10 @@ from media.package import dash, hls, journal
 from media.package.answer import Answer
 from media.package.cmaf import init_segment
 from media.package.desk import Desk
+from media.package.history import History, read_history
 from media.package.hls import Rendition
-from media.package.journal import Closed, Head, Init, Lost, PieceLine, SegmentLine
+from media.package.journal import Closed, Head, Init, PieceLine, SegmentLine
+from media.package.losses import Losses
 from media.package.recording import Recording, recording_from_journal
 from media.package.segmenter import Cuts, Segmenter
 from media.package.shelf import Shelf
@@ -77,7 +79,7 @@ class LivePackage:
         self._sequence = 1
         self._edge: deque[Segment] = deque()
         self._kept: deque[tuple[float, list[str]]] = deque()
-        self._lost = 0
+        self._losses = Losses(self)
         self._counts = {"forced_cuts": 0, "discarded": 0, "dropped": 0, "bytes": 0, "segments": 0}
         self._numbers: dict[str, int] = {}
 
@@ -150,6 +152,8 @@ class LivePackage:
                 self.shelf.add({}, journal.encode(Closed(self.next)))
             self.waiting.release(found=self.ended)
         await self.shelf.flush()
+        if self._losses.hear():  # what a disk refused is tried once more, now that it is known
+            await self.shelf.flush()
 
     async def finish(self) -> Recording:
         """After on_end: put the recording's playlists on the shelf, made from the journal."""
@@ -181,41 +185,40 @@ class LivePackage:
 
     # after a restart
 
+    async def restore(self) -> None:
+        """Continue the broadcast of the shelf's journal: numbering, window, timeline. Media comes from the shelf.
+
+        A segment that was open when the process died is listed as a gap, so that its name is never used again. The
+        work is done in a thread: nobody else may use the package until this returns. Raises what the shelf does."""
+        lines = await self.shelf.journal()
+        self._list_open(await asyncio.to_thread(self._read, lines))
+
     def resume(self, lines: bytes) -> None:
-        """Continue the broadcast of this journal: numbering, window, timeline. Media comes from the shelf.
+        """The same here and now, for a journal that is short."""
+        self._list_open(self._read(lines))
 
-        A segment that was open when the process died is listed as a gap, so that its name is never used again."""
-        head: Head | None = None
-        segments: list[SegmentLine] = []
-        lost: set[int] = set()
-        clean = True
-        for line in journal.read(lines):
-            clean = isinstance(line, Closed)
-            if isinstance(line, Head):
-                head = head or line
-            elif isinstance(line, Init):
-                self._inits[line.name] = line
-                self._numbers[line.letter] = max(self._numbers.get(line.letter, 0), line.number + 1)
-            elif isinstance(line, SegmentLine):
-                segments.append(line)
-            elif isinstance(line, Lost):
-                lost.add(line.msn)
-        if head is None:
-            return
-        self.origin = head.origin
-        if not clean:
-            for letter in self._numbers:
-                self._numbers[letter] += 1  # the last init may not have reached the journal
-        self._replay(segments, lost)
-        if not clean:
-            self._list_lost(segments)
+    def _read(self, lines: bytes) -> History:
+        history = read_history(lines)
+        if history.head is None:
+            return history
+        self.origin = history.head.origin
+        self._inits = dict(history.inits)
+        self._numbers = dict(history.numbers)
+        if not history.clean:
+            for letter in "va":  # the last init may not have reached the journal
+                self._numbers[letter] = self._numbers.get(letter, 0) + 1
+        self._replay(history.segments)
+        self.next = max(self.next, history.next)
+        return history
 
-    def _replay(self, segments: list[SegmentLine], lost: set[int]) -> None:
+    def _replay(self, segments: list[SegmentLine]) -> None:
         keep = self.options.dvr_seconds + 8 * self.options.target_duration
         first, seconds = len(segments), 0.0
         while first and seconds < keep:
+            if first < len(segments) and segments[first - 1].msn + 1 != segments[first].msn:
+                break  # numbers have to follow each other in a playlist
             first -= 1
-            seconds += max(p.duration / p.scale for p in segments[first].pieces.values())
+            seconds += segments[first].seconds
         discontinuities = sum(s.discontinuity for s in segments[:first])
         for line in segments[first:]:
             self._session = max(self._session, line.session)
@@ -225,14 +228,13 @@ class LivePackage:
                 if letter not in self.renditions:
                     self._rendition(letter, line.msn, discontinuities)
                 piece = Piece(letter, line.msn, given.init, given.scale, self.origin + given.start / given.scale)
-                piece.start, piece.duration, piece.size = given.start, given.duration, given.size
-                piece.gap = given.gap or line.msn in lost
+                piece.start, piece.duration, piece.size, piece.gap = given.start, given.duration, given.size, given.gap
                 piece.closed, piece.discontinuity = True, line.discontinuity
                 segment.pieces[letter] = piece
                 self.renditions[letter].begin(piece)
                 self.renditions[letter].close(piece)
-                self._end = max(self._end, (given.start + given.duration) / given.scale)
-                if given.init in self._inits and not given.gap:
+                self._end = max(self._end, given.end / given.scale)
+                if not given.gap:
                     self.current[letter] = self._inits[given.init]
             discontinuities += line.discontinuity
             self.next = line.msn + 1
@@ -242,23 +244,25 @@ class LivePackage:
             rendition.fix(self.part_target)
             self.timeline.drop_before(rendition.first)
 
-    def _list_lost(self, segments: list[SegmentLine]) -> None:
+    def _list_open(self, history: History) -> None:
         """The segment that was open: a gap on a timeline of its own."""
-        if not segments:
-            self.next = 1
+        if history.head is None or history.clean:
+            return
+        if not self.renditions:
+            self.next += 1
             return
         self._session += 1
-        msn, seconds = self.next, self.options.segment_seconds
+        seconds = self.options.segment_seconds
+        scales = {x: r.pieces[-1].scale for x, r in self.renditions.items()}
         line = SegmentLine(
-            msn, self._session, self._end, self.origin + self._end, True, self.part_target,
+            self.next, self._session, self._end, self.origin + self._end, True, self.part_target,
             {
-                x: PieceLine(round(self._end * i.scale), round(seconds * i.scale), i.scale, 0, True, "")
-                for x, i in self.current.items()
+                x: PieceLine(round(self._end * scale), round(seconds * scale), scale, 0, True, "")
+                for x, scale in scales.items()
             },
         )  # fmt: skip
-        if line.pieces:
-            self._replay([line], set())
-            self.shelf.add({}, journal.encode(line))
+        self._replay([line])
+        self.shelf.add({}, journal.encode(line))
 
     # sessions
 
@@ -272,6 +276,7 @@ class LivePackage:
         for known in self._inits.values():
             if known.letter == letter and known.digest == digest:
                 self._desk.keep(known.name, letter, data)
+                self._inits[known.name] = self._inits.pop(known.name)  # what is in use is never the oldest
                 return known
         number = self._numbers.get(letter, 0)
         self._numbers[letter] = number + 1
@@ -280,7 +285,7 @@ class LivePackage:
             track.width, track.height, track.frame_rate, track.sample_rate, track.channels,
         )  # fmt: skip
         self._inits[init.name] = init
-        if len(self._inits) > INITS_KEPT:
+        while len(self._inits) > INITS_KEPT:
             del self._inits[next(iter(self._inits))]
         self.shelf.add({init.name: [data]}, journal.encode(init))
         self._desk.keep(init.name, letter, data)
@@ -427,24 +432,21 @@ class LivePackage:
         self.timeline.add(segment.msn, segment.session, segment.base, pieces, self._inits)
         self._counts["segments"] += 1
         self._remember(segment)
+        self._losses.hear()
         self._desk.stale_index()
 
     def _remember(self, segment: Segment) -> None:
         """Keep the live edge; let go of what is behind it and behind the window."""
         self.segments[segment.msn] = segment
         self._edge.append(segment)
-        if self.shelf.lost > self._lost:
-            self._lost = self.shelf.lost
-            segment.lost = True
-            self.shelf.add({}, journal.encode(Lost(segment.msn)))
         while len(self._edge) > self.options.live_edge_segments:
             old = self._edge.popleft()
             for piece in old.pieces.values():
                 self._desk.forget(piece)
                 for part in piece.parts:
                     part.chunks = ()
-                if old.lost:
-                    self.renditions[piece.letter].lose(piece)
+            if old.lost:
+                self.gone(old.msn)
         first = min(r.first for r in self.renditions.values())
         self.timeline.drop_before(first)
         for msn in [n for n in self.segments if n < self.next - 64 or n < first]:
@@ -452,6 +454,27 @@ class LivePackage:
                 del self.segments[msn]
         if not self.options.record:
             self._expire(segment)
+
+    def lose(self, msn: int) -> None:
+        """The shelf gave this segment up; while its bytes are in memory it can be had from there."""
+        segment = next((s for s in self._edge if s.msn == msn), None)
+        if segment is None:
+            self.gone(msn)
+        else:
+            segment.lost = True
+
+    def init_bytes(self, name: str) -> bytes | None:
+        """An init segment that is in memory."""
+        answer = self._desk.ready.get(name)
+        return answer.body if answer is not None and isinstance(answer.body, bytes) else None
+
+    def gone(self, msn: int) -> None:
+        """A segment that nobody has any longer: a gap in every list."""
+        for letter, rendition in self.renditions.items():
+            rendition.lose(msn)
+            self._desk.stale_list(letter)
+        self.timeline.lose(msn)
+        self._desk.stale_index()
 
     def _expire(self, segment: Segment) -> None:
         """What is not recorded stays as long again as the window, for players whose playlist is old (6.2.2)."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from media.package import dash, hls
-from media.package.journal import Head, Init, Lost, SegmentLine, read
+from media.package.history import read_history
+from media.package.journal import Init, SegmentLine
 
 MULTIVARIANT = "recording.m3u8"
 MANIFEST = "recording.mpd"
@@ -28,23 +29,9 @@ class Recording:
 
 def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]:
     """What was recorded, and the playlists to put beside the segments (name -> body); none when there is no media."""
-    target = 4
-    inits: dict[str, Init] = {}
-    lost: set[int] = set()
-    by_msn: dict[int, SegmentLine] = {}
-    for line in read(journal):
-        if isinstance(line, Head):
-            target = line.target
-        elif isinstance(line, Init):
-            inits[line.name] = line
-        elif isinstance(line, Lost):
-            lost.add(line.msn)
-        elif isinstance(line, SegmentLine):
-            by_msn[line.msn] = line
-    segments = [by_msn[msn] for msn in sorted(by_msn)]
-    for segment in segments:
-        for piece in segment.pieces.values():
-            piece.gap = piece.gap or segment.msn in lost
+    history = read_history(journal)
+    segments, inits = history.segments, history.inits
+    target = history.head.target if history.head else 0
     while segments and all(p.gap for p in segments[-1].pieces.values()):
         segments.pop()
     while segments and all(p.gap for p in segments[0].pieces.values()):
@@ -54,8 +41,8 @@ def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]
 
     letters = [x for x in ("v", "a") if any(x in s.pieces and not s.pieces[x].gap for s in segments)]
     used = [_last_init(segments, inits, letter) for letter in letters]
-    totals = {x: sum(s.pieces[x].size for s in segments if x in s.pieces) for x in letters}
-    length = sum(_seconds(s) for s in segments)
+    totals = {x: sum(s.pieces[x].size for s in segments if x in s.pieces and not s.pieces[x].gap) for x in letters}
+    length = sum(s.seconds for s in segments)
     peak = max(_peak(segments, letters, target), 1)
     average = hls.bandwidth(sum(totals.values()), length)
     timeline = dash.Timeline()
@@ -96,14 +83,10 @@ def _playlist(segments: Sequence[SegmentLine], letter: str, target: int) -> str:
         lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{hls.moment(segment.at)}\n")
         if piece is None or piece.gap:
             lines.append("#EXT-X-GAP\n")
-        length = piece.duration / piece.scale if piece is not None else _seconds(segment)
+        length = piece.duration / piece.scale if piece is not None else segment.seconds
         lines.append(f"#EXTINF:{length:.5f},\n{letter}-{segment.msn}.m4s\n")
     lines.append("#EXT-X-ENDLIST\n")
     return "".join(lines)
-
-
-def _seconds(segment: SegmentLine) -> float:
-    return max(p.duration / p.scale for p in segment.pieces.values())
 
 
 def _last_init(segments: Sequence[SegmentLine], inits: dict[str, Init], letter: str) -> Init:
@@ -119,8 +102,8 @@ def _peak(segments: Sequence[SegmentLine], letters: Sequence[str], target: int) 
     peak = size = 0
     seconds = 0.0
     for segment in segments:
-        size += sum(segment.pieces[x].size for x in letters if x in segment.pieces)
-        seconds += _seconds(segment)
+        size += sum(segment.pieces[x].size for x in letters if x in segment.pieces and not segment.pieces[x].gap)
+        seconds += segment.seconds
         if seconds >= target / 2 - 0.1:
             peak = max(peak, hls.bandwidth(size, seconds))
             size, seconds = 0, 0.0

@@ -81,9 +81,9 @@ class OpenTrack:
     """One track of a timeline: its open part, and where its open segment began."""
 
     __slots__ = (
-        "awaits_key", "begun", "bytes", "cursor", "datas", "distance", "dropped", "earliest", "expected", "half", "keys",
-        "last", "last_key", "letter", "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence", "shift",
-        "shortest", "start", "started", "times", "track", "video", "weight",
+        "awaits_key", "begun", "bytes", "cursor", "datas", "distance", "dropped", "earliest", "expected", "half",
+        "keys", "last", "last_key", "letter", "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence",
+        "shift", "shortest", "start", "started", "times", "track", "video", "weight",
     )  # fmt: skip
 
     def __init__(self, letter: str, track: Track, shift: int, msn: int, start: int, sequence: int) -> None:

@@ -29,7 +29,12 @@ class Shelf(Protocol):
         """What was added so far survives a kill -9 once this returns."""
         ...
 
+    def given_up(self) -> Sequence[tuple[Sequence[str], bytes]]:
+        """What an `add` could not keep since this was last asked: its names and its line. A full spool is known at
+        once, a full disk only when it was tried."""
+        ...
+
     @property
     def lost(self) -> int:
-        """How many files were given up because the spool was full."""
+        """How many files were given up because the spool or the disk was full."""
         ...

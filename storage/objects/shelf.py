@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from storage.objects.store import BadKey, check_key
+from storage.objects.waiting import GivenUp
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ class _Spool(Protocol):
     async def journal(self, prefix: str) -> tuple[bytes, bool]: ...
     async def flush(self) -> None: ...
     async def abandon(self, prefix: str) -> None: ...
+    def given_up(self, prefix: str) -> list[GivenUp]: ...
     def lost_of(self, prefix: str) -> int: ...
     def send_journal(self, prefix: str, *, closing: bool) -> None: ...
 
@@ -39,7 +41,7 @@ class SpoolShelf:
         """Closed files (name to chunks) and a line of the journal (no newline in it; b"": none). Returns at once.
 
         Never raises. The chunks must not change afterwards. When the spool or the disk is full the files and their line
-        are given up together and `lost` grows: a line never speaks of a file that is not there.
+        are given up together, `lost` grows and `given_up` names them: a line never speaks of a file that is not there.
         """
         if self._abandoned:
             return
@@ -94,6 +96,10 @@ class SpoolShelf:
         """Another node writes here from now on: whatever is still added is dropped, what waits is forgotten."""
         self._abandoned = True
         await self._spool.abandon(self.prefix)
+
+    def given_up(self) -> list[GivenUp]:
+        """What adds could not keep since this was last asked: the names of each, and its line of the journal."""
+        return self._spool.given_up(self.prefix)
 
     @property
     def lost(self) -> int:

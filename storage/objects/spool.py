@@ -14,7 +14,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from storage.objects.cache import ByteCache
 from storage.objects.shelf import SpoolShelf
 from storage.objects.store import LocalStore, ObjectStore, StoreError, check_key
 from storage.objects.uploader import Uploader
-from storage.objects.waiting import JOURNAL_SECONDS, REMOVE_SECONDS, Prefix, Waiting, Writing
+from storage.objects.waiting import JOURNAL_SECONDS, REMOVE_SECONDS, GivenUp, Prefix, Waiting, Writing
 from storage.objects.writer import JOURNAL, Left, SpoolFiles, WriterThread, Written
 
 __all__ = ["Spool", "SpoolShelf"]
@@ -231,7 +231,7 @@ class Spool:
             or self.pending_bytes + total > self._max_bytes
             or self._writing_bytes + total > _MOST_WRITING
         ):
-            self._give_up(held, len(files), "the spool is full" if self._started else "the spool is closed")
+            self._give_up(held, files, entry, "the spool is full" if self._started else "the spool is closed")
             return
         self._version += 1
         version = self._version
@@ -244,7 +244,7 @@ class Spool:
         self._writing_bytes += total
         self._writer.tell(
             partial(self._files.write, prefix, list(files.items()), entry, base),
-            partial(self._written, held, version, sizes, total),
+            partial(self._written, held, version, sizes, entry),
         )
 
     def remove(self, prefix: str, names: Sequence[str]) -> None:
@@ -272,6 +272,15 @@ class Spool:
         held = self._prefixes.get(prefix)
         return held.lost if held is not None else 0
 
+    def given_up(self, prefix: str) -> list[GivenUp]:
+        """What was lost of the prefix since this was last asked."""
+        held = self._prefixes.get(prefix)
+        if held is None or not held.given_up:
+            return []
+        given_up = list(held.given_up)
+        held.given_up.clear()
+        return given_up
+
     def send_journal(self, prefix: str, *, closing: bool) -> None:
         """Send the journal without waiting for its time; closing: then it is not kept here any longer."""
         held = self._prefixes.get(prefix)
@@ -283,14 +292,14 @@ class Spool:
 
     # what the thread and the uploader report
 
-    def _written(self, held: Prefix, version: int, sizes: Mapping[str, int], total: int, written: Written) -> None:
-        self._writing_bytes -= total
+    def _written(self, held: Prefix, version: int, sizes: Mapping[str, int], entry: bytes, written: Written) -> None:
+        self._writing_bytes -= sum(sizes.values())
         for name in sizes:
             if (writing := held.writing.get(name)) is not None and writing.version == version:
                 del held.writing[name]
         if written.error is not None:
             self._disk_error = f"{self._folder}: {written.error.strerror or written.error}"
-            self._give_up(held, len(sizes), self._disk_error)
+            self._give_up(held, sizes, entry, self._disk_error)
             return
         self._disk_error = ""
         line = None
@@ -362,9 +371,8 @@ class Spool:
                 waiting.line = line
             held.closing = left.journal_age > _KEEP_JOURNAL_SECONDS
 
-    def _give_up(self, held: Prefix, count: int, why: str) -> None:
-        held.lost += count
-        self._lost += count
+    def _give_up(self, held: Prefix, names: Iterable[str], entry: bytes, why: str) -> None:
+        self._lost += held.give_up(names, entry)
         if time.monotonic() > self._said_at + _SAY_SECONDS:
             self._said_at = time.monotonic()
             _log.error("%d files given up so far, the latest under %s: %s", self._lost, held.name, why)

@@ -144,7 +144,7 @@ class Uploader:
                 current = prefix.files.get(name)
                 if current is not None and current.version == version:
                     _log.error("%s/%s was in the spool and is gone: somebody removed the file", prefix.name, name)
-                    prefix.lost += 1
+                    prefix.give_up([name], b"")
                     prefix.drop(name)
                     self._stored(current)
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 _PLAYLISTS = (".m3u8", ".mpd")
@@ -17,6 +17,11 @@ JOURNAL_BYTES_PER_SECOND = 64 * 1024
 REMOVE_SECONDS = 20.0
 REMOVE_COUNT = 200
 """Names to remove are collected this long, or up to this many."""
+MOST_GIVEN_UP = 4096
+"""Losses kept for whoever asks; nobody may."""
+
+GivenUp = tuple[tuple[str, ...], bytes]
+"""What one add could not keep: its names and its line of the journal."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Prefix:
     remove_at: float = 0.0
     remove_active: bool = False
     lost: int = 0
+    given_up: deque[GivenUp] = field(default_factory=lambda: deque(maxlen=MOST_GIVEN_UP))
     has_journal: bool = False
     lines: deque[Line] = field(default_factory=deque)
     journal_safe: int = 0
@@ -64,6 +70,13 @@ class Prefix:
     journal_active: bool = False
     closing: bool = False
     journal_seconds: float = JOURNAL_SECONDS
+
+    def give_up(self, names: Iterable[str], entry: bytes) -> int:
+        """Note a loss; how many files it is."""
+        self.given_up.append((tuple(names), entry))
+        count = len(self.given_up[-1][0])
+        self.lost += count
+        return count
 
     def next_file(self) -> str | None:
         """The next file to send: the first that is not under way, unless it must wait for those before it."""

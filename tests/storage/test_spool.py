@@ -249,6 +249,8 @@ async def test_a_full_spool_gives_up_counts_and_never_waits(spool: Spool, flaky:
         shelf.add({f"v-{n}.m4s": [b"x" * (MIB // 10)]}, b'{"msn":%d}' % n)
     assert shelf.lost == 2
     assert spool.lost == 2
+    assert shelf.given_up() == [(("v-10.m4s",), b'{"msn":10}'), (("v-11.m4s",), b'{"msn":11}')]
+    assert shelf.given_up() == []
     assert spool.pending_bytes <= MIB
     # The journal does not speak of what is not there.
     assert (await shelf.journal()).splitlines() == [b'{"msn":%d}' % n for n in range(10)]
@@ -277,6 +279,7 @@ async def test_a_full_disk_is_survived_and_said(
     shelf.add({"v-1.m4s": [b"1"], "a-1.m4s": [b"1"]}, b'{"msn":1}')
     await shelf.flush()
     assert shelf.lost == 2
+    assert shelf.given_up() == [(("v-1.m4s", "a-1.m4s"), b'{"msn":1}')]
     assert "No space left" in str(spool.describe()["error"])
     assert spool.pending_bytes == 0
     assert await shelf.read("v-1.m4s") is None

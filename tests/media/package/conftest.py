@@ -29,16 +29,22 @@ class MemoryShelf:
         self.reads = 0
         self.flushes = 0
         self._lost = 0
+        self._given_up: list[tuple[tuple[str, ...], bytes]] = []
 
     def add(self, files: Mapping[str, Sequence[bytes]], entry: bytes) -> None:
         assert b"\n" not in entry
+        if self.full and files:
+            self._lost += len(files)
+            self._given_up.append((tuple(files), entry))
+            return
         self.lines.append(entry)
         for name, chunks in files.items():
             assert name not in self.files or self.files[name] == b"".join(chunks), f"{name} was written twice"
-            if self.full:
-                self._lost += 1
-            else:
-                self.files[name] = b"".join(chunks)
+            self.files[name] = b"".join(chunks)
+
+    def given_up(self) -> list[tuple[tuple[str, ...], bytes]]:
+        told, self._given_up = self._given_up, []
+        return told
 
     async def read(self, name: str) -> bytes | None:
         self.reads += 1
