@@ -482,11 +482,14 @@ class Hub:
                 by_prefix.setdefault(channel.name.partition(":")[0], []).append(channel.name)
         fills: list[asyncio.Task[None]] = []
         for prefix, names in by_prefix.items():
-            for name, head in (await self._rules[prefix].heads(names)).items():
-                found = self._channels.get(name)
+            heads = await self._rules[prefix].heads(names)
+            for name in names:
+                found, head = self._channels.get(name), heads.get(name)
                 if found is None or not found.ready:
                     continue
-                if head.epoch != found.epoch or head.offset > found.offset:
+                if head is None:  # its subject is gone
+                    fills.append(self._own(self._ask_again(found, found.sessions())))
+                elif head.epoch != found.epoch or head.offset > found.offset:
                     fills.append(self._catch_up(found))
         if fills:
             await asyncio.wait(fills, timeout=self._options.check_seconds)

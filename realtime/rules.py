@@ -86,7 +86,9 @@ class ChannelRules(Protocol):
         ...
 
     async def heads(self, channels: Collection[str]) -> Mapping[str, Position]:
-        """The last place of each channel, in one question for all."""
+        """The last place of each channel, in one question for all. A channel whose subject is gone may be left out: its
+        subscribers are asked for their right again.
+        """
         ...
 
     async def state(self, channel: str) -> Any:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from server.community.chat.errors import NoSuchRoom
 from server.community.chat.models import Author, Change, ChatMessage, Deleted, LogEntry, Said
 from storage.postgres.database import Connection, Database
 
@@ -31,13 +32,17 @@ class ChatStore:
     # writing, inside one transaction
 
     async def lock(self, connection: Connection, room_id: UUID) -> tuple[int, int]:
-        """Hold the room until the commit; made when there is none. Its epoch and last offset."""
+        """Hold the room until the commit; made when there is none. Its epoch and last offset. Raises NoSuchRoom for one
+        whose broadcast was deleted, also when that happened after the writer had asked for it.
+        """
         row = await connection.fetchrow(
             """insert into chat_rooms (id) values ($1)
-            on conflict (id) do update set id = excluded.id returning epoch, last_offset""",
+            on conflict (id) do update set id = excluded.id returning epoch, last_offset, forgotten""",
             room_id,
         )
         assert row is not None
+        if row["forgotten"]:
+            raise NoSuchRoom("There is no such broadcast any more.")
         return row["epoch"], row["last_offset"]
 
     async def by_nonce(
@@ -143,12 +148,14 @@ class ChatStore:
         return History(rows[0]["epoch"], rows[0]["last_offset"], entries, erased)
 
     async def heads(self, room_ids: Collection[UUID]) -> dict[UUID, tuple[int, int]]:
+        """Without the rooms that were forgotten."""
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                "select id, epoch, last_offset from chat_rooms where id = any($1::uuid[])", list(room_ids)
+                "select id, epoch, last_offset, forgotten from chat_rooms where id = any($1::uuid[])", list(room_ids)
             )
         found = {row["id"]: (row["epoch"], row["last_offset"]) for row in rows}
-        return {room_id: found.get(room_id, NO_ROOM) for room_id in room_ids}
+        forgotten = {row["id"] for row in rows if row["forgotten"]}
+        return {room_id: found.get(room_id, NO_ROOM) for room_id in room_ids if room_id not in forgotten}
 
     async def replay(
         self,
@@ -175,8 +182,15 @@ class ChatStore:
         return [_message(row) for row in rows]
 
     async def forget_room(self, room_id: UUID) -> None:
-        async with self._database.acquire() as connection:
-            await connection.execute("delete from chat_rooms where id = $1", room_id)
+        """Nothing of it stays but that it was: what is written from now on is refused."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                """insert into chat_rooms (id, forgotten) values ($1, true)
+                on conflict (id) do update set forgotten = true""",
+                room_id,
+            )
+            await connection.execute("delete from chat_log where room_id = $1", room_id)
+            await connection.execute("delete from chat_messages where room_id = $1", room_id)
 
 
 def _message(row: asyncpg.Record) -> ChatMessage:

@@ -120,6 +120,8 @@ class RoomWriter:
     async def _store_all(self, batch: Sequence[Operation]) -> None:
         try:
             await self._commit(batch)
+        except Problem as problem:  # the room is gone
+            _fail(batch, problem)
         except AWAY as error:
             log.warning("%d chat changes may not be stored: %r", len(batch), error)
             _fail(batch, NotStored("The message could not be stored. Try again with the same nonce."))

@@ -347,13 +347,51 @@ async def test_a_database_that_is_away_is_said_and_nothing_is_acked(
     assert (await ann.ask("publish", channel=channel_of(room.id), data={"text": "z"}))["offset"] == 2
 
 
-async def test_a_forgotten_room_leaves_nothing(server: Server, world: World, database: Database) -> None:
+async def test_a_forgotten_room_leaves_nothing_but_that_it_was(
+    server: Server, world: World, database: Database
+) -> None:
     room = world.broadcast()
     await server.json("POST", f"{room.id}/chat", "ann", 201, json={"text": "x"})
     await server.chat.forget(room.id)
+    await server.chat.forget(room.id)  # the job may be repeated
     async with database.acquire() as connection:
-        for table in ("chat_rooms", "chat_messages", "chat_log"):
+        for table in ("chat_messages", "chat_log"):
             assert await connection.fetchval(f"select count(*) from {table}") == 0
+        assert await connection.fetchval("select array_agg(id) from chat_rooms where forgotten") == [room.id]
+
+
+@pytest.mark.parametrize("written_before", [True, False])
+async def test_what_was_on_its_way_when_the_broadcast_was_deleted_does_not_make_its_chat_anew(
+    server: Server, world: World, database: Database, written_before: bool
+) -> None:
+    """Somebody has asked for the room just before it was deleted, and commits after."""
+    room = world.broadcast()
+    ann = await server.connect("ann")
+    if written_before:
+        await server.json("POST", f"{room.id}/chat", "ann", 201, json={"text": "before"})
+    await server.chat.forget(room.id)  # the world still knows the room, as those do who asked before
+    asked = [ann.ask("publish", channel=channel_of(room.id), data={"text": str(number)}) for number in range(2)]
+    assert {answer["code"] for answer in await asyncio.gather(*asked)} == {"unknown_channel"}
+    assert (await server.json("POST", f"{room.id}/chat", "ann", 404, json={"text": "x"}))["code"] == "unknown_channel"
+    await server.json("DELETE", f"{room.id}/chat/{uuid4()}", "owner", 404)
+    async with database.acquire() as connection:
+        assert await connection.fetchval("select count(*) from chat_messages") == 0
+
+
+async def test_subscribers_of_a_deleted_broadcast_are_closed_also_when_nobody_tells_this_node(
+    server: Server, world: World
+) -> None:
+    """`bin/worker` deletes without a bus: the comparison with the store finds it."""
+    room, other = world.broadcast(), world.broadcast()
+    guest = await server.connect()
+    for subject in (room, other):
+        await guest.ask("subscribe", channel=channel_of(subject.id))
+    del world.broadcasts[room.id]
+    await server.chat.forget(room.id)
+    closed = await guest.hear("closed")
+    assert (closed["channel"], closed["code"]) == (channel_of(room.id), "unknown_channel")
+    assert server.hub.holders(channel_of(room.id)) == 0
+    assert server.hub.holders(channel_of(other.id)) == 1
 
 
 async def test_a_nul_harms_nothing(server: Server, world: World) -> None:
