@@ -52,7 +52,7 @@ def build_app(wiring: Wiring) -> web.Application:
         [
             identity.routes(wiring.identity, settings),
             channels.routes(wiring.channels, wiring.addresses),
-            broadcasts.routes(wiring.broadcasts, wiring.addresses),
+            broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
             chat.routes(wiring.chat),
             operation.routes(wiring.health, wiring.metrics, settings),
         ],

@@ -22,6 +22,7 @@ from realtime.broker.redis import RedisBroker
 from realtime.hub import Hub
 from realtime.presence.memory import MemoryPresence
 from realtime.presence.redis import RedisPresence
+from realtime.protocol.codes import ErrorCode
 from realtime.socket import SocketOptions, Sockets
 from server.community.chat.channel import ChatChannels
 from server.community.chat.service import Chat, ChatOptions
@@ -142,7 +143,7 @@ class Wiring:
         await self.identity.start()
         self._closing.push_async_callback(self.identity.close)
         self.client_address = ClientAddress(settings.trusted_proxies)
-        self.viewers = Viewers(self.hub, self.client_address.of, settings.viewer_seconds)
+        self.viewers = Viewers(self.hub, self.database, self.client_address.of, settings.viewer_seconds)
         self.sockets = Sockets(
             self.hub,
             self.identity,
@@ -325,6 +326,7 @@ class Wiring:
 
     async def _forget_chat(self, id: UUID) -> None:
         await self.chat.forget(id)
+        self.hub.revoke(f"live:{id}", ErrorCode.UNKNOWN_CHANNEL, "The broadcast was deleted.")
         self.hub.forget(f"live:{id}")
 
 

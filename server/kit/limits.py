@@ -51,6 +51,8 @@ class Limiter:
 
 def address_key(address: str) -> str:
     """One key a household: IPv6 clients own a network of 64 bits, so that counts as one address."""
+    if ":" not in address:
+        return address
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

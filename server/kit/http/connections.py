@@ -55,7 +55,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def describe(self) -> dict[str, int]:
+    def describe(self) -> dict[str, object]:
         return {"open": len(self._open), "refused": self.refused, "stalled": self.stalled}
 
     def add(self, connection: Hashable, transport: asyncio.Transport) -> bool:

@@ -24,10 +24,10 @@ from server.streaming.broadcasts.models import (
     StartedView,
 )
 from server.streaming.broadcasts.service import Broadcasts
-from server.streaming.playback.viewers import COOKIE, COOKIE_SECONDS, new_viewer
+from server.streaming.playback.viewers import COOKIE, COOKIE_SECONDS, Viewers
 
 
-def routes(broadcasts: Broadcasts, addresses: Addresses) -> Routes:
+def routes(broadcasts: Broadcasts, addresses: Addresses, viewers: Viewers) -> Routes:
     api = Routes(tag="live")
 
     @api.post(
@@ -90,8 +90,8 @@ def routes(broadcasts: Broadcasts, addresses: Addresses) -> Routes:
     @api.post("/api/v1/live/{id}/join", access=Access.ANYONE, errors=(NoSuchBroadcast,), summary="Start watching")
     async def join(call: Call, id: UUID) -> JoinView:
         """Where to play, and the realtime channel beside it. Sets the cookie by which one viewer is counted once."""
-        if COOKIE not in call.request.cookies:
-            call.set_cookie(COOKIE, new_viewer(), max_age=COOKIE_SECONDS)
+        if (cookie := viewers.issue(call.request)) is not None:
+            call.set_cookie(COOKIE, cookie, max_age=COOKIE_SECONDS)
         return await broadcasts.join(id, addresses.seen_from(call.request))
 
     return api

@@ -6,7 +6,6 @@ no longer has in memory) the store does. The live playlists of an ended broadcas
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections import OrderedDict
@@ -97,7 +96,6 @@ class MediaRoutes:
             return await self._stored(request, id, name)
         if name == THUMBNAIL:
             return self._thumbnail(live)
-        self._viewers.touch(id, self._viewers.viewer_of(request))
         answer = live.package.answer(name, request.query if request.rel_url.raw_query_string else NO_QUERY)
         if not isinstance(answer, Answer):
             if self.waiting >= self._most_waiting:
@@ -107,6 +105,8 @@ class MediaRoutes:
                 answer = await answer
             finally:
                 self.waiting -= 1
+        if answer.status == 200:
+            self._viewers.touch(id, self._viewers.viewer_of(request))
         return self._respond(request, answer)
 
     def _respond(self, request: web.Request, answer: Answer) -> web.StreamResponse:
@@ -174,9 +174,6 @@ class MediaRoutes:
             self._known.popitem(last=False)
         return state, recorded
 
-    def forget(self, id: str) -> None:
-        self._known.pop(id, None)
-
 
 def _head(answer: Answer, zipped: bool, length: int) -> Head:
     fields = {"Content-Type": answer.content_type, "Cache-Control": cache_control(answer.max_age)}
@@ -189,10 +186,3 @@ def _head(answer: Answer, zipped: bool, length: int) -> Head:
 
 def _say(status: int, words: str, headers: Mapping[str, str] = NO_QUERY) -> web.Response:
     return web.Response(status=status, text=words + "\n", headers={**CORS, "Cache-Control": "no-store", **headers})
-
-
-async def drain(routes: MediaRoutes, seconds: float) -> None:
-    """Wait until nobody is blocked any more, at most `seconds`."""
-    deadline = time.monotonic() + seconds
-    while routes.waiting and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
