@@ -34,7 +34,7 @@ MAX_CHUNK_STREAMS = 64
 MAX_COMMAND = 256 * 1024
 MAX_CONTROL = 64
 STEPS = 1024
-"""Chunks that one call reads; a message that is not media counts for 16 of them."""
+"""Chunks that one call reads; a message that is not media counts for more of them, see `_charge`."""
 
 _time_length_type = struct.Struct(">HBHBB").unpack_from
 _u32 = struct.Struct(">I").unpack_from
@@ -71,11 +71,12 @@ class ChunkReader:
         self.buffered = 0
         self.backlog = False
         self._max_message = max_message
-        self._max_buffered = max_buffered
+        self.max_buffered = max_buffered
         self._streams: dict[int, _ChunkStream] = {}
         self._tail = b""
         self._cut: _ChunkStream | None = None  # its chunk is cut by the end of what was read
         self._missing = 0
+        self._owed = 0  # steps that the last `_resume` is to be charged with
         self._fault: ChunkError | None = None
 
     def receive(self, data: Bytes) -> list[Message]:
@@ -103,9 +104,10 @@ class ChunkReader:
         size = len(view)
         pos = 0
         streams = self._streams
+        self._owed = 0
         if self._cut is not None and size:
             pos = self._resume(self._cut, view, out)
-        steps = STEPS
+        steps = STEPS - self._owed
         while pos < size and steps > 0:
             steps -= 1
             start = pos
@@ -174,10 +176,12 @@ class ChunkReader:
                     self._control(message)
                     steps -= 4
                 elif message.type > 9:
-                    steps -= 16
+                    steps -= _charge(message)
                 out.append(message)
                 continue
+            self._owed = 0
             pos = self._part(chunk, view, pos, out)
+            steps -= self._owed
         self.backlog = steps <= 0 and pos < size
         if pos < size:
             self._tail = bytes(view[pos:])
@@ -198,8 +202,8 @@ class ChunkReader:
         body += view[:taken]
         self.buffered += taken
         self._missing -= taken
-        if self.buffered > self._max_buffered:
-            raise ChunkError(f"unfinished messages hold more than {self._max_buffered} bytes")
+        if self.buffered > self.max_buffered:
+            raise ChunkError(f"unfinished messages hold more than {self.max_buffered} bytes")
         if not self._missing:
             self._cut = None
             if len(body) == chunk.length:
@@ -207,6 +211,9 @@ class ChunkReader:
                 self._drop(chunk)
                 if message.type < 8:
                     self._control(message)
+                    self._owed = 4
+                elif message.type > 9:
+                    self._owed = _charge(message)
                 out.append(message)
         return taken
 
@@ -242,6 +249,11 @@ class ChunkReader:
             self.chunk_size = value
         elif (chunk := self._streams.get(value)) is not None:
             self._drop(chunk)
+
+
+def _charge(message: Message) -> int:
+    """What a message that is not media costs whoever handles it, in steps: each byte of AMF may be a value."""
+    return 16 + (len(message.payload) >> 2)
 
 
 class ChunkWriter:

@@ -8,7 +8,8 @@ bytes: call `receive(b"")` again before reading on.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from media.protocols import amf
@@ -22,6 +23,14 @@ CHUNK_SIZE = 65536
 WINDOW = 2_500_000
 MAX_STREAMS = 16
 MAX_AGGREGATE = 256
+BURST = 16_384
+"""Bytes of commands and metadata that a connection may send at once, and then REFILL a second. Small messages count for
+MESSAGE_COST, and of a large one only 4096 bytes count in full, since no more values than that are read of it."""
+REFILL = 4_096
+MESSAGE_COST = 8
+STRANGER_BUFFERED = 1 << 20
+"""Bytes of unfinished messages that are kept for who has not been let in."""
+_FULL = 4_096
 
 CONTROL_ID, COMMAND_ID, STATUS_ID = 2, 3, 5
 
@@ -56,13 +65,21 @@ some may come before it is answered: keep them for `accept`."""
 
 
 class RtmpConnection:
-    def __init__(self, *, max_message: int = 8 << 20, max_buffered: int = 16 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        max_message: int = 8 << 20,
+        max_buffered: int = 16 << 20,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """max_message, max_buffered: bytes. clock: seconds, from anywhere."""
         self.app = ""
         self.encoder = ""
         self.publishing = False
         self.received = 0
         self._handshake: Handshake | None = Handshake()
-        self._reader = ChunkReader(max_message=max_message, max_buffered=max_buffered)
+        self._reader = ChunkReader(max_message=max_message, max_buffered=min(max_buffered, STRANGER_BUFFERED))
+        self._max_buffered = max_buffered
         self._writer = ChunkWriter()
         self._out = bytearray()
         self._window = WINDOW
@@ -74,6 +91,9 @@ class RtmpConnection:
         self._stream = 0  # the message stream that publishes or asks to
         self._asked = False
         self._fault: ProtocolError | None = None
+        self._clock = clock
+        self._allowed = float(BURST)
+        self._allowed_at = clock()
 
     @property
     def backlog(self) -> bool:
@@ -125,6 +145,7 @@ class RtmpConnection:
             return
         self._asked = False
         self.publishing = True
+        self._reader.max_buffered = self._max_buffered
         self._control(chunks.USER_CONTROL, struct.pack(">HI", 0, self._stream))
         self._status("status", "NetStream.Publish.Start", "Publishing.")
 
@@ -146,11 +167,13 @@ class RtmpConnection:
 
     def _message(self, message: Message, events: list[Event]) -> None:
         type, payload = message.type, message.payload
+        data = type in (chunks.DATA_AMF0, chunks.DATA_AMF3)
+        self._charge(0 if data or type == chunks.AGGREGATE else len(payload))
         if type == chunks.COMMAND_AMF0:
             self._run(commands.parse(amf.decode(payload)), message.stream, events)
         elif type == chunks.COMMAND_AMF3:
             self._run(commands.parse(amf.decode_envelope(payload)), message.stream, events)
-        elif type in (chunks.DATA_AMF0, chunks.DATA_AMF3):
+        elif data:
             self._data(payload, events)
         elif type == chunks.AGGREGATE:
             self._aggregate(message, events)
@@ -159,7 +182,21 @@ class RtmpConnection:
         elif type == chunks.USER_CONTROL and payload[:2] == b"\x00\x06":  # ping request
             self._control(chunks.USER_CONTROL, b"\x00\x07" + payload[2:6])
 
+    def _charge(self, size: int) -> None:
+        """Before the work is done. Raises CommandError when it is more than an encoder has reason to ask for."""
+        cost = MESSAGE_COST + min(size, _FULL) + (size >> 6)
+        if cost > self._allowed:
+            now = self._clock()
+            self._allowed = min(float(BURST), self._allowed + (now - self._allowed_at) * REFILL)
+            self._allowed_at = now
+            if cost > self._allowed:
+                raise CommandError("more commands and metadata than an encoder has reason to send")
+        self._allowed -= cost
+
     def _data(self, payload: bytes, events: list[Event]) -> None:
+        if not (self.publishing or self._asked) or b"onMetaData" not in payload[:64]:
+            return
+        self._charge(len(payload))
         values = amf.decode_envelope(payload)
         if values and values[0] == "@setDataFrame":
             values = values[1:]

@@ -215,3 +215,21 @@ PLAUSIBLE = st.lists(
 @given(PLAUSIBLE, st.lists(st.integers(0, 1 << 16), max_size=12))
 def test_the_result_does_not_depend_on_fragmentation(data: bytes, cuts: list[int]) -> None:
     assert outcome(data, cuts) == outcome(data, []) == outcome(data, list(range(len(data))))
+
+
+@pytest.mark.parametrize("size", [128, 65536])
+def test_one_call_reads_few_commands_when_they_are_large_however_they_are_cut(size: int) -> None:
+    data = message(20, b"\x05" * 4000, id=3, size=size) * 20
+    reader = ChunkReader()
+    reader.chunk_size = size
+    most = 0
+    total = 0
+    for piece in (data[:3000], data[3000:]):  # the first message is cut by the end of what was read
+        found = reader.receive(piece)
+        while True:
+            most, total = max(most, len(found)), total + len(found)
+            if not reader.backlog:
+                break
+            found = reader.receive(b"")
+    assert total == 20
+    assert most <= 2

@@ -12,6 +12,7 @@ from media.protocols.errors import ProtocolError
 from media.protocols.rtmp import chunks
 from media.protocols.rtmp.chunks import Message
 from media.protocols.rtmp.connection import (
+    BURST,
     CHUNK_SIZE,
     Event,
     Goodbye,
@@ -27,6 +28,7 @@ from tests.media.protocols.wire import (
     answers,
     command,
     connect,
+    head,
     media,
     message,
     publish,
@@ -51,15 +53,15 @@ def feed(connection: RtmpConnection, *pieces: bytes, into: list[Event] | None = 
     return events
 
 
-def opened() -> RtmpConnection:
-    connection = RtmpConnection()
+def opened(connection: RtmpConnection | None = None) -> RtmpConnection:
+    connection = connection or RtmpConnection()
     connection.receive(C0C1 + C2)
     assert len(connection.take_output()) == SERVER_HELLO
     return connection
 
 
-def published(**more: object) -> RtmpConnection:
-    connection = opened()
+def published(connection: RtmpConnection | None = None, **more: object) -> RtmpConnection:
+    connection = opened(connection)
     feed(connection, publish(**more))
     connection.take_output()
     return connection
@@ -243,3 +245,88 @@ def test_any_bytes_in_any_fragments(data: bytes, cuts: list[int]) -> None:
 def test_garbage_from_the_first_byte(data: bytes) -> None:
     run(data, [len(data) // 2])
     run(C0C1 + C2 + data, [])
+
+
+class Decodes:
+    """Counts what is decoded, in bytes: what an AMF message costs is bounded by that."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bytes = 0
+        decode = amf.decode
+
+        def counted(data: bytes, start: int = 0) -> list[amf.Value]:
+            self.bytes += len(data)
+            return decode(data, start)
+
+        monkeypatch.setattr(amf, "decode", counted)
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> Decodes:
+    return Decodes(monkeypatch)
+
+
+NULLS = b"\x05" * 4000
+
+
+def test_data_of_who_does_not_publish_is_not_looked_at(decodes: Decodes) -> None:
+    connection = opened()
+    flood = message(chunks.DATA_AMF0, amf.encode("onMetaData") + NULLS)
+    assert feed(connection, flood) == []
+    assert feed(connection, connect(), flood, message(chunks.DATA_AMF3, b"\x00" + NULLS)) == []
+    assert decodes.bytes < 1000
+
+
+def test_data_that_is_no_metadata_is_not_decoded(decodes: Decodes) -> None:
+    connection = published()
+    before = decodes.bytes
+    assert feed(connection, message(chunks.DATA_AMF0, amf.encode("onX") + NULLS)) == []
+    assert decodes.bytes == before
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        message(chunks.DATA_AMF0, amf.encode("onMetaData") + NULLS),
+        command("something", 9.0, None) + command("other", 0.0),
+        message(chunks.COMMAND_AMF0, amf.encode("something", 0.0) + NULLS, id=3),
+        message(chunks.USER_CONTROL, b"\x00\x06\x01\x02\x03\x04", id=2),
+    ],
+)
+def test_a_flood_of_what_is_not_media_is_an_error(decodes: Decodes, sent: bytes) -> None:
+    now = 100.0
+    connection = published(RtmpConnection(clock=lambda: now))
+    before = decodes.bytes
+    with pytest.raises(ProtocolError, match="commands and metadata"):
+        feed(connection, *[sent] * 3000)
+    assert decodes.bytes - before <= BURST
+
+
+def test_a_stranger_s_unfinished_messages_are_kept_only_a_little() -> None:
+    whole = message(9, bytes(400_000), size=128)
+    cut = [
+        whole[: 129 * 2000 + 11].replace(head(0, 4), head(0, id), 1).replace(head(3, 4), head(3, id))
+        for id in (4, 5, 6, 7, 8)
+    ]
+    with pytest.raises(ProtocolError, match="unfinished"):
+        feed(opened(), connect(), *cut)
+    assert feed(published(), *cut) == []
+
+
+def test_metadata_now_and_then_is_no_flood() -> None:
+    now = 100.0
+    connection = published(RtmpConnection(clock=lambda: now))
+    sent = message(chunks.DATA_AMF0, amf.encode("onMetaData", {"framerate": 30.0, "encoder": "x" * 2000}))
+    for _ in range(200):
+        now += 1.0
+        assert len(feed(connection, sent)) == 1
+
+
+def test_an_aggregate_of_data_is_charged_like_the_messages_in_it(decodes: Decodes) -> None:
+    body = amf.encode("onMetaData") + b"\x05" * 4080
+    tag = bytes((18,)) + len(body).to_bytes(3, "big") + bytes(7) + body + bytes(4)
+    connection = published(RtmpConnection(clock=lambda: 0.0))
+    before = decodes.bytes
+    with pytest.raises(ProtocolError, match="commands and metadata"):
+        feed(connection, message(chunks.AGGREGATE, tag * 255), b"")
+    assert decodes.bytes - before <= BURST
