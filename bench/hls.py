@@ -24,6 +24,8 @@ from bench.server import REPOSITORY, Server, fetch
 from bench.wrk import CLIENT_CPU, SERVER_CPU, Load, need_wrk, press
 
 RUSH_SPEED = 60.0
+# A rush is what these two are there to keep out.
+_SETTINGS = {"INGEST_MAX_AHEAD": "1000000", "INGEST_MAX_BITRATE": "0"}
 GZIP = {"Accept-Encoding": "gzip"}
 PLAYLIST, PART = "v.m3u8", "part.m4s"
 _HEADERS = (
@@ -46,7 +48,7 @@ def run(plan: Plan, folder: Path, cache: Path) -> None:
     need_wrk()
     tags = read_flv(live_media(cache))
     with ExitStack() as undo:
-        server = undo.enter_context(Server(folder / "ours", cpu=SERVER_CPU, database_cpu=CLIENT_CPU))
+        server = undo.enter_context(Server(folder / "ours", _SETTINGS, cpu=SERVER_CPU, database_cpu=CLIENT_CPU))
         live = server.prepare("The window")
         pusher = Pusher(live.rtmp, tags, rush_seconds=plan.media, rush_speed=RUSH_SPEED)
         undo.callback(pusher.stop)

@@ -73,6 +73,12 @@ class Settings:
     rtmp_read_coalesce_ms: int = _setting(
         10, "after a read the socket rests this long, so that frames come in batches, ms"
     )
+    ingest_max_bitrate: float = _setting(
+        60.0, "a publisher that sends more than this for some seconds is closed; 0: no limit, Mbit/s"
+    )
+    ingest_max_ahead: float = _setting(
+        30.0, "a publisher whose media runs further ahead of the clock than this is closed, s"
+    )
 
     # packaging
     segment_seconds: float = _setting(2.0, "a segment is cut at the first key frame after this, s")

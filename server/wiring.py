@@ -244,6 +244,8 @@ class Wiring:
                 rtmp_connections_per_address=settings.rtmp_connections_per_address,
                 rtmp_max_connections=settings.rtmp_max_connections,
                 rtmp_read_coalesce_ms=settings.rtmp_read_coalesce_ms,
+                ingest_max_bitrate=settings.ingest_max_bitrate,
+                ingest_max_ahead=settings.ingest_max_ahead,
             ),
         )
         try:

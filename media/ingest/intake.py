@@ -6,7 +6,9 @@ not share a batch (a new configuration, a clock that jumped) flushes by itself f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from media.ingest.gate import Publisher
@@ -21,12 +23,22 @@ MAX_DAMAGED = 300
 """Frames in a row that cannot be used before the publisher is told so."""
 
 
+MAX_CHANGES = 10
+CHANGE_WINDOW = 60.0
+"""Each new configuration is a new timeline for everybody who watches: no more of them within so many seconds."""
+
+
 class Intake:
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(
+        self, publisher: Publisher, *, max_ahead: float = 30.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """max_ahead: seconds that media may come before its time. clock: seconds, from anywhere."""
         self.damaged = 0
         """Frames dropped because they cannot be what they claim."""
         self._publisher = publisher
-        self._timeline = Timeline()
+        self._timeline = Timeline(max_ahead=max_ahead, clock=clock)
+        self._clock = clock
+        self._changes: deque[float] = deque()
         self._batch: list[Sample] = []
         self._frame_rate = 0.0
         self._video: Track | None = None
@@ -124,6 +136,15 @@ class Intake:
         self._waiting_for_key = True
 
     def _announce(self, track: Track) -> None:
+        now = self._clock()
+        changes = self._changes
+        while changes and now - changes[0] >= CHANGE_WINDOW:
+            changes.popleft()
+        changes.append(now)
+        if len(changes) > MAX_CHANGES:
+            raise MediaError(
+                f"the format of picture or sound changed {len(changes)} times within a minute; at most {MAX_CHANGES}"
+            )
         self.flush()
         self._publisher.track(track)
 

@@ -48,6 +48,8 @@ class RtmpOptions:
     rtmp_connections_per_address: int = 64
     rtmp_max_connections: int = 2000
     rtmp_read_coalesce_ms: int = 10
+    ingest_max_bitrate: float = 60.0
+    ingest_max_ahead: float = 30.0
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:
@@ -63,6 +65,8 @@ class RtmpServer:
         self.gate = gate
         self.handshake_timeout = options.rtmp_handshake_timeout
         self.idle_timeout = options.rtmp_idle_timeout
+        self.max_bitrate = options.ingest_max_bitrate
+        self.max_ahead = options.ingest_max_ahead
         self.buffer = memoryview(bytearray(BUFFER))
         self.stopping = False
         self.port = 0

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from media.ingest.gate import Gate, Publisher, PublishRequest, Refused
 from media.ingest.intake import Intake
+from media.ingest.pace import Pace
 from media.protocols.errors import ProtocolError
 from media.protocols.rtmp.chunks import VIDEO, Message
 from media.protocols.rtmp.connection import Event, Goodbye, Metadata, PublishEnded, PublishRequested, RtmpConnection
@@ -29,6 +30,9 @@ LINGER = 2.0
 """Seconds that a client has to read our last words: closing at once would throw them away."""
 LINGER_BYTES = 4 << 20
 
+UNWRITTEN = frozenset({"no_key", "stopping", "restarting"})
+"""Refusals that come before the gate knows whose key it is: it is told of them, so that they can be read."""
+
 STATUS_OF = {"in_use": "NetStream.Publish.BadName", "unsupported": "NetStream.Publish.Rejected"}
 """What the gate's reasons are called in RTMP; any other is NetStream.Publish.Denied, which OBS and GStreamer know."""
 
@@ -40,6 +44,8 @@ class Host(Protocol):
     buffer: memoryview
     handshake_timeout: float
     idle_timeout: float
+    max_bitrate: float
+    max_ahead: float
     stopping: bool
 
     def watch(self, link: RtmpLink, *, steady: bool) -> None:
@@ -71,6 +77,7 @@ class RtmpLink:
         self._sock = sock
         self._connection = connection
         self._since = self._waiting_since = self._last = time.monotonic()
+        self._pace = Pace(host.max_bitrate, self._since)
         self._publisher: Publisher | None = None
         self._intake: Intake | None = None
         self._admitting = False
@@ -166,6 +173,12 @@ class RtmpLink:
                 break
         if self._intake is not None:
             self._intake.flush()
+        self._keep_pace(now)
+
+    def _keep_pace(self, now: float) -> None:
+        received = self._connection.received
+        if received >= self._pace.next_look and (reason := self._pace.excess(received, now)):
+            self._turn_away(reason)
 
     def on_more(self) -> None:
         """Go on with what was read already, or decrypted already."""
@@ -193,6 +206,7 @@ class RtmpLink:
                 self._intake.flush()
             self._host.unwatch(self)
             self._host.soon(self)
+            self._keep_pace(self._last)
             return False
         return True
 
@@ -256,7 +270,7 @@ class RtmpLink:
             return
         self.request = request
         self._publisher = publisher
-        self._intake = Intake(publisher)
+        self._intake = Intake(publisher, max_ahead=self._host.max_ahead)
         self._last = time.monotonic()
         self._connection.accept()
         self._send()
@@ -273,6 +287,8 @@ class RtmpLink:
         if self.closed or self._last_words is not None:
             return
         log.info("%s %s: refused: %s", self.protocol, self.address, refused.description)
+        if refused.code in UNWRITTEN:
+            self._host.gate.turned_away(request, self.address, refused.description)
         self._held = []
         self._connection.refuse(STATUS_OF.get(refused.code, "NetStream.Publish.Denied"), refused.description)
         self._say_goodbye()
@@ -344,7 +360,11 @@ class RtmpLink:
             return
         self._unsent = data[sent:]
         if len(self._unsent) > MAX_UNSENT:
-            self._lost("the encoder does not read what it is told")
+            reason = "the encoder does not read what it is told"
+            if self._last_words is None:
+                log.warning("%s %s: closed: %s", self.protocol, self.address, reason)
+                self._host.gate.turned_away(self.request, self.address, reason)
+            self._lost(reason)
         elif self._unsent:
             self._host.watch_writable(self, True)
 

@@ -3,9 +3,14 @@
 A Timeline lives as long as one publishing. Picture and sound share one clock, so their true offset is kept. Times start
 at START_MS and never go back, across jumps neither. Sound is placed by counting its samples, because milliseconds are
 too coarse for it; the count stays within half a frame of the clock.
+
+Media may not run ahead of our own clock for long, or whoever sends it could fill a disk in a moment.
 """
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
 
 from media.protocols.errors import TimestampError
 from media.samples import VIDEO_TIMESCALE
@@ -20,7 +25,10 @@ STALE_MS = 2_000
 """After a jump, frames of the old clock may still come, interleaved; they are dropped."""
 JUMP_GAP_MS = 1_000
 MAX_JUMPS = 10
-JUMP_WINDOW_MS = 60_000
+JUMP_WINDOW = 60.0
+"""Seconds of our clock."""
+DRIFT = 1.01
+"""How much faster than ours an encoder's clock may go for ever."""
 
 _PER_MS = VIDEO_TIMESCALE // 1000
 _HALF = 1 << 31
@@ -28,13 +36,19 @@ _MASK = (1 << 32) - 1
 
 
 class Timeline:
-    def __init__(self) -> None:
+    def __init__(self, *, max_ahead: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """max_ahead: seconds that media may come before its time. clock: seconds, from anywhere."""
         self.jumped = False
         """The last time given is the first after a jump; whoever acts on it sets it back."""
         self._raw: int | None = None
         self._ms = START_MS
         self._old_raw: int | None = None
-        self._jumps: list[int] = []
+        self._jumps: list[float] = []
+        self._jump_ms = 0
+        self._clock = clock
+        self._max_ahead_ms = max_ahead * 1000
+        self._ceiling = START_MS + self._max_ahead_ms  # what media may reach, as of `_ceiling_at`
+        self._ceiling_at = clock()
         self._video_ms: int | None = None
         self._video_dts = -1
         self._audio_ms: int | None = None
@@ -95,20 +109,40 @@ class Timeline:
         delta = ((raw - last + _HALF) & _MASK) - _HALF
         ms = self._ms + delta
         if delta <= AHEAD_MS and (ms >= own - BACK_MS if own is not None else delta >= -AHEAD_MS) and ms >= 0:
+            if ms > self._ceiling:
+                self._rise(ms)
             self._raw = raw
             self._ms = ms
             return ms
         return self._jump(raw, last)
 
+    def _rise(self, ms: int) -> None:
+        """The ceiling rises with our clock, but to no more than twice `max_ahead` over what has come: time in which
+        media stood still is not saved up."""
+        now = self._clock()
+        risen = self._ceiling + (now - self._ceiling_at) * 1000 * DRIFT
+        self._ceiling_at = now
+        self._ceiling = min(risen, ms + 2 * self._max_ahead_ms)
+        if ms > risen:
+            ahead = self._max_ahead_ms + ms - risen
+            raise TimestampError(
+                f"the stream's clock has counted {ahead / 1000:.0f} s more than have passed; "
+                f"at most {self._max_ahead_ms / 1000:g} s are taken"
+            )
+
     def _jump(self, raw: int, last: int) -> int | None:
         old = self._old_raw
-        if old is not None and self._jumps and self._ms - self._jumps[-1] < STALE_MS:
+        if old is not None and self._ms - self._jump_ms < STALE_MS:
             distance = ((raw - old + _HALF) & _MASK) - _HALF
             if -STALE_MS <= distance <= STALE_MS:
                 return None
         ms = max(self._ms, self._video_ms or 0, self._audio_ms or 0) + JUMP_GAP_MS
-        self._jumps = [at for at in self._jumps if ms - at < JUMP_WINDOW_MS]
-        self._jumps.append(ms)
+        if ms > self._ceiling:
+            self._rise(ms)
+        now = self._clock()
+        self._jumps = [at for at in self._jumps if now - at < JUMP_WINDOW]
+        self._jumps.append(now)
+        self._jump_ms = ms
         if len(self._jumps) > MAX_JUMPS:
             raise TimestampError(
                 f"the encoder's timestamps jumped {len(self._jumps)} times within a minute; "

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import pytest
 
-from media.ingest.intake import MAX_DAMAGED, Intake
+from media.ingest.intake import MAX_CHANGES, MAX_DAMAGED, Intake
 from media.protocols.errors import MediaError, UnsupportedMedia
 from media.samples import Codec, Sample, Track
 from tests.media.ingest.conftest import Recorder
@@ -100,6 +100,20 @@ def test_a_new_picture_header_waits_for_a_key_frame(intake: Intake, out: Recorde
     intake.video(80, frame(key=True))
     intake.flush()
     assert [s.dts - 900_000 for s in out.of(1)] == [0, 7200]
+
+
+def test_headers_that_never_rest_are_an_error(out: Recorder, avcc: bytes) -> None:
+    now = 1000.0
+    intake = Intake(out, clock=lambda: now)
+    for number in range(MAX_CHANGES):
+        intake.video(10 * number, header(avcc + bytes((number,))))
+        intake.video(10 * number, frame(key=True))
+    with pytest.raises(MediaError, match="changed 11 times within a minute"):
+        intake.video(500, header(avcc))
+    intake = Intake(out, clock=lambda: now)
+    for number in range(40):
+        now += 7.0
+        intake.video(7000 * number, header(avcc + bytes((number,))))
 
 
 def test_a_jump_flushes_restarts_and_waits_for_a_key_frame(intake: Intake, out: Recorder) -> None:

@@ -246,6 +246,55 @@ async def test_stopping_keeps_publishers_until_the_end(server: RtmpServer, gate:
         client.close()
 
 
+async def test_more_than_the_bit_rate_that_is_taken(serve: Serve, gate: OpenGate) -> None:
+    server = await serve(ingest_max_bitrate=1.0)
+    client = await Client.to(server.port)
+    await client.publish()
+    await client.send(media(8, ASC), *[media(8, b"\xaf\x01" + bytes(100_000), i) for i in range(40)])
+    said = statuses((await client.read_to_end())[SERVER_HELLO:])
+    (key, reason), *more = gate.turned
+    assert (key, more) == ("KEY", [])
+    assert "Mbit/s, at most 1 Mbit/s" in reason
+    assert said[-1][1] == reason
+    assert sum(len(s.data) for s in gate.publishers[0].of(2)) < 2_000_000
+    client.close()
+
+
+async def test_media_far_ahead_of_time(serve: Serve, gate: OpenGate) -> None:
+    server = await serve(ingest_max_ahead=60.0)
+    client = await Client.to(server.port)
+    await client.publish()
+    await client.send(media(8, ASC), *[media(8, b"\xaf\x01xx", 9_000 * i) for i in range(20)])
+    await client.read_to_end()
+    assert "at most 60 s" in gate.turned[0][1]
+    assert 6 <= len(gate.publishers[0].of(2)) <= 8
+    client.close()
+
+
+async def test_who_does_not_read_is_closed_and_that_is_told(
+    server: RtmpServer, gate: OpenGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.ingest.rtmp_link.MAX_UNSENT", -1)
+    client = await Client.to(server.port)
+    await client.send(C0C1)
+    await client.read_to_end()
+    await until(lambda: gate.turned)
+    assert gate.turned == [("", "the encoder does not read what it is told")]
+    client.close()
+
+
+@pytest.mark.parametrize(("code", "told"), [("restarting", True), ("elsewhere", False), ("in_use", False)])
+async def test_refusals_that_nobody_has_written_down_are_told(
+    server: RtmpServer, gate: OpenGate, code: str, told: bool
+) -> None:
+    gate.refuse = Refused(code, "Not today.")
+    client = await Client.to(server.port)
+    await client.send(C0C1 + C2 + publish())
+    await client.read_to_end()
+    assert gate.turned == ([("secret", "Not today.")] if told else [])
+    client.close()
+
+
 @pytest.mark.parametrize("count", [1, 6])
 @pytest.mark.parametrize("coalesce", [0, 5])
 async def test_many_publishers_with_and_without_a_beat(serve: Serve, gate: OpenGate, coalesce: int, count: int) -> None:

@@ -13,6 +13,14 @@ MASK = 0xFFFFFFFF
 MS = 90
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def video(timeline: Timeline, *times: int) -> list[int | None]:
     return [None if (found := timeline.video(t & MASK, 0)) is None else found[0] for t in times]
 
@@ -46,7 +54,7 @@ def test_the_offset_of_sound_and_picture_is_kept() -> None:
 
 @pytest.mark.parametrize("rate", [44100, 48000, 22050])
 def test_rounded_milliseconds_do_not_show_in_sound(rate: int) -> None:
-    timeline = Timeline()
+    timeline = Timeline(max_ahead=1000)
     found = [timeline.audio(i * 1024 * 1000 // rate, rate, 1024) for i in range(3000)]
     assert found == [found[0] + 1024 * i for i in range(3000)]  # type: ignore[operator]
 
@@ -100,7 +108,7 @@ def test_frames_of_the_old_clock_are_dropped_after_a_jump() -> None:
 
 
 def test_muted_sound_that_comes_back_is_no_jump() -> None:
-    timeline = Timeline()
+    timeline = Timeline(max_ahead=100)
     first = timeline.audio(0, 48000, 1024)
     video(timeline, *range(0, 60_000, 100))
     assert timeline.audio(60_000, 48000, 1024) == first + 60_000 * 48  # type: ignore[operator]
@@ -108,7 +116,7 @@ def test_muted_sound_that_comes_back_is_no_jump() -> None:
 
 
 def test_clocks_that_never_agree_are_an_error() -> None:
-    timeline = Timeline()
+    timeline = Timeline(max_ahead=1000)
 
     def push() -> None:
         for i in range(0, 100_000, 40):
@@ -137,3 +145,53 @@ def test_any_times_give_rising_times(messages: list[tuple[bool, int, int]]) -> N
                 last[is_video] = dts
     except TimestampError:
         pass
+
+
+def test_media_may_not_run_ahead_of_time_by_steps_that_are_no_jump() -> None:
+    timeline = Timeline(max_ahead=30, clock=Clock())
+    assert None not in video(timeline, 0, 9_900, 19_800, 29_700)
+    with pytest.raises(TimestampError, match=r"40 s more .* at most 30 s"):
+        video(timeline, 39_600)
+
+
+def test_a_stream_that_keeps_time_goes_on_for_days_though_its_clock_is_not_ours() -> None:
+    clock = Clock()
+    timeline = Timeline(max_ahead=30, clock=clock)
+    for second in range(0, 3 * 86_400, 4):
+        clock.now = 1000.0 + second / 1.0005
+        timeline.video(second * 1000 & MASK, 0)
+        timeline.video(second * 1000 + 40 & MASK, 0)
+
+
+def test_a_buffered_start_and_a_stall_made_up_for_are_no_fault() -> None:
+    clock = Clock()
+    timeline = Timeline(max_ahead=30, clock=clock)
+    assert None not in video(timeline, *range(0, 20_000, 100))
+    clock.now += 45
+    assert None not in video(timeline, *range(20_000, 70_000, 100))
+
+
+def test_an_hour_without_media_time_gives_no_hour_of_it_at_once() -> None:
+    clock = Clock()
+    timeline = Timeline(max_ahead=30, clock=clock)
+    for _ in range(3600):
+        clock.now += 1
+        timeline.video(0, 0)
+    with pytest.raises(TimestampError, match="at most 30 s"):
+        video(timeline, *range(0, 200_000, 5_000))
+
+
+def test_jumps_are_counted_by_our_clock_and_not_by_the_encoder_s() -> None:
+    clock = Clock()
+    timeline = Timeline(max_ahead=10_000, clock=clock)
+
+    def jump_and_run(times: int) -> None:
+        for i in range(times):
+            video(timeline, *[i * 1_000_000_000 + 9_900 * k for k in range(8)])
+
+    with pytest.raises(TimestampError, match="jumped 11 times"):
+        jump_and_run(20)
+    timeline = Timeline(max_ahead=10_000, clock=clock)
+    for i in range(40):
+        clock.now += 10
+        video(timeline, i * 1_000_000_000)
