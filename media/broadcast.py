@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 HEADER_WAIT = 0.5
 """Seconds after the first media that a second sequence header may take."""
+HELD_BYTES, HELD_SAMPLES = 8 << 20, 1024
+"""More than this is not held back for a second sequence header."""
 TAKEN_OVER = "another encoder took over"
 
 
@@ -169,6 +171,7 @@ class PublisherSession:
         self._broadcast = broadcast
         self._tracks: dict[int, Track] = {}
         self._held: list[Sample] = []
+        self._held_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stale = False
 
@@ -188,8 +191,10 @@ class PublisherSession:
             self._begin(batch)
             return
         self._held.extend(batch)
+        self._held_bytes += sum(len(sample.data) for sample in batch)
         kinds = {track.kind for track in self._tracks.values()}
-        if kinds == {Kind.VIDEO, Kind.AUDIO}:
+        full = self._held_bytes > HELD_BYTES or len(self._held) > HELD_SAMPLES
+        if full or kinds == {Kind.VIDEO, Kind.AUDIO}:
             self._release()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(HEADER_WAIT, self._release)

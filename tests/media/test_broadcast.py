@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from media import broadcast as module
-from media.broadcast import Broadcast, QueueReader
+from media.broadcast import HELD_BYTES, HELD_SAMPLES, Broadcast, QueueReader
 from media.ingest.gate import PublishRequest
 from media.samples import Codec, Sample, Track
 
@@ -96,6 +96,22 @@ async def test_without_a_second_header_it_goes_on_alone_and_a_late_one_starts_a_
     session.samples([frame(1, 0, key=True)])
     assert reader.said[2:] == [("tracks", (1, 2)), ("samples", [0])]
     assert watcher.said == ["live", ("tracks", "watcher")]
+
+
+@pytest.mark.parametrize(("size", "count"), [(1 << 20, HELD_BYTES >> 20), (1, HELD_SAMPLES)])
+async def test_what_is_held_for_a_second_header_is_bounded(size: int, count: int) -> None:
+    reader = Log()
+    broadcast = Broadcast("b", Log())
+    broadcast.add(reader)
+    session = broadcast.open(request())
+    session.track(VIDEO)
+    for number in range(count):
+        session.samples([frame(1, number, key=True, size=size)])
+    assert reader.said == []
+    session.samples([frame(1, count, key=True, size=size)])
+    assert [entry[0] for entry in reader.said if isinstance(entry, tuple)] == ["tracks", "samples"]
+    session.samples([frame(1, count + 1, key=True, size=size)])
+    assert reader.said[-1] == ("samples", [count + 1])
 
 
 async def test_an_equal_header_changes_nothing() -> None:
