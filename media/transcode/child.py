@@ -62,7 +62,8 @@ class Child:
             try:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     answer = await self._exchange(request)
-            except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError, RuntimeError) as error:
+                # RuntimeError: uvloop's word for a pipe whose other end is gone
                 await self._end()
                 self._failures += 1
                 self._not_before = time.monotonic() + BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
@@ -87,7 +88,8 @@ class Child:
 
     async def _exchange(self, request: bytes) -> bytes:
         process = self._process
-        if process is None:
+        if process is None or process.returncode is not None:  # killed while it was idle: nobody's fault
+            self._served = 0
             process = self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
