@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import WebSocketError, WSMsgType, web
@@ -165,7 +165,7 @@ class Sockets:
         if origin in self._origins or "*" in self._origins:
             return True
         try:
-            return urlsplit(origin).netloc == request.host.lower() != ""
+            return urlsplit(origin).netloc == request.headers.get("Host", "").lower() != ""
         except ValueError:
             return False
 
@@ -186,7 +186,7 @@ class Sockets:
         if transport is None:
             return socket
         session = Session(
-            cast(asyncio.Transport, transport),  # uvloop's are none by inheritance
+            transport,
             codec,
             viewer=viewer,
             address=address,

@@ -14,7 +14,7 @@ _Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_LIMIT)]
 _RefreshToken = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
-class RegisterBody(msgspec.Struct, frozen=True, kw_only=True):
+class RegisterBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     email: Annotated[str, Meta(max_length=254, description="kept unverified; nobody learns whether it is known")]
     username: Annotated[
         str, Meta(max_length=100, description="3 to 30 letters, digits, . _ or -; public, unique whatever the case")
@@ -22,12 +22,12 @@ class RegisterBody(msgspec.Struct, frozen=True, kw_only=True):
     password: _Password
 
 
-class LoginBody(msgspec.Struct, frozen=True, kw_only=True):
+class LoginBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     email: Annotated[str, Meta(min_length=1, max_length=254, description="the e-mail address or the username")]
     password: _Password
 
 
-class RefreshBody(msgspec.Struct, frozen=True, kw_only=True):
+class RefreshBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     refresh_token: _RefreshToken
 
 

@@ -61,7 +61,7 @@ class ChatLog(Struct, frozen=True, kw_only=True):
     items: list[LogEntry]
 
 
-class WriteBody(Struct, frozen=True, kw_only=True):
+class WriteBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`nonce`: up to 64 visible ASCII characters of the client's; a second message of the same author with the same
     nonce is the first one
     again.
@@ -72,7 +72,7 @@ class WriteBody(Struct, frozen=True, kw_only=True):
     nonce: Annotated[str, Meta(pattern=r"^[!-~]{1,64}$")] | None = None
 
 
-class DeleteBody(Struct, frozen=True, kw_only=True):
+class DeleteBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     delete: UUID
 
 

@@ -61,13 +61,11 @@ def document(routes: Sequence[Routes], *, title: str, version: str, server: str)
 
 def problems_of(route: Route) -> list[type[Problem]]:
     """Every problem a route can answer with: what it declares, and what its shape implies."""
-    implied: list[type[Problem]] = [Internal]
+    implied: list[type[Problem]] = [Internal, BadRequest]  # what is no HTTP, or names no host, is refused everywhere
     if route.body is not None:
         implied += [MalformedBody, BodyTooLarge, UnsupportedMediaType, Invalid]
     if route.query is not None:
         implied += [Invalid]
-        if "cursor" in {field.name for field in msgspec.structs.fields(route.query)}:
-            implied += [BadRequest]
     if route.path_parameters:
         implied += [NotFound]
     if route.access is not Access.OPEN:  # also where anyone may call, a token that is sent has to be good

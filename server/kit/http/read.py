@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +90,11 @@ class QueryReader:
     def __init__(self, kind: type[msgspec.Struct]) -> None:
         self._kind = kind
         self._names = {field.encode_name for field in msgspec.structs.fields(kind)}
+        self._moments = [
+            (field.name, field.encode_name)
+            for field in msgspec.structs.fields(kind)
+            if _may_be_moment(msgspec.inspect.type_info(field.type))
+        ]
         optional = not any(field.required for field in msgspec.structs.fields(kind))
         self._empty = kind() if optional and kind.__struct_config__.frozen else None
 
@@ -104,9 +111,13 @@ class QueryReader:
                 raise Invalid.at(name, "has characters that are not text", "query")
             values[name] = value
         try:
-            return msgspec.convert(values, self._kind, strict=False)
+            query = msgspec.convert(values, self._kind, strict=False)
         except msgspec.ValidationError as error:
             raise Invalid.from_msgspec(error, "query") from None
+        for attribute, name in self._moments:
+            if not _within_calendar(getattr(query, attribute)):
+                raise Invalid.at(name, "is a time outside the years 1 to 9999 (UTC)", "query")
+        return query
 
 
 def path_reader(kind: type) -> Callable[[str], Any]:
@@ -133,6 +144,25 @@ def _text(text: str) -> str:
     if not _storable(text):
         raise NotFound("There is nothing with that name.")
     return text
+
+
+def _may_be_moment(kind: msgspec.inspect.Type) -> bool:
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            return _may_be_moment(inner)
+        case msgspec.inspect.UnionType(types=kinds):
+            return any(_may_be_moment(inner) for inner in kinds)
+    return isinstance(kind, msgspec.inspect.DateTimeType)
+
+
+def _within_calendar(moment: datetime | None) -> bool:
+    """Whether it can be told in UTC: the offset of 9999-12-31T23:59:59-23:59 leads out of the calendar."""
+    if moment is None or moment.tzinfo is None:
+        return True
+    with suppress(OverflowError):
+        moment.astimezone(UTC)
+        return True
+    return False
 
 
 def _storable(text: str) -> bool:

@@ -91,7 +91,7 @@ def routes(broadcasts: Broadcasts, addresses: Addresses, viewers: Viewers) -> Ro
     async def join(call: Call, id: UUID) -> JoinView:
         """Where to play, and the realtime channel beside it. Sets the cookie by which one viewer is counted once."""
         if (cookie := viewers.issue(call.request)) is not None:
-            call.set_cookie(COOKIE, cookie, max_age=COOKIE_SECONDS)
+            call.set_cookie(COOKIE, cookie, max_age=COOKIE_SECONDS, secure=addresses.secure)
         return await broadcasts.join(id, addresses.seen_from(call.request))
 
     return api

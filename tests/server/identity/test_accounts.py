@@ -56,6 +56,7 @@ async def test_wrong_credentials_tell_nothing(client: Client, name: str, passwor
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("roles", ["admin"]),
         ("username", "ab"),
         ("username", "a" * 31),
         ("username", "has space"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -73,6 +74,7 @@ class Optional(msgspec.Struct):
 class Search(PageQuery, frozen=True, kw_only=True):
     text: str = ""
     exact: bool = False
+    before: datetime | None = None
 
 
 class Authenticator:

@@ -49,7 +49,7 @@ def test_what_an_operation_says(openapi: dict[str, Any]) -> None:
     listing = openapi["paths"]["/api/v1/things"]["get"]
     parameters = {parameter["name"]: parameter for parameter in listing["parameters"]}
     assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
-    assert set(parameters) == {"limit", "cursor", "text", "exact"}
+    assert set(parameters) == {"limit", "cursor", "text", "exact", "before"}
     assert listing["security"] == [{}, {"bearer": []}]
     show = openapi["paths"]["/api/v1/things/{id}"]["get"]
     assert show["parameters"][0]["schema"] == {"type": "string", "format": "uuid"}

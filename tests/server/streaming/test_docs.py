@@ -141,6 +141,27 @@ async def test_the_documents_are_valid_and_name_what_is_there(
     assert len(set(ids)) == len(ids)
 
 
+def test_a_body_with_a_field_that_is_none_of_its_own_is_refused(
+    document: dict[str, Any], operations: list[Operation]
+) -> None:
+    """A misspelt field is told, not dropped, on every address alike."""
+    bodies = [operation.about["requestBody"] for operation in operations if "requestBody" in operation.about]
+    assert len(bodies) >= 6
+    for body in bodies:
+        (content,) = body["content"].values()
+        name = content["schema"]["$ref"].rpartition("/")[2]
+        assert document["components"]["schemas"][name].get("additionalProperties") is False, name
+
+
+async def test_a_host_that_is_none_is_refused_and_documented(operations: list[Operation], asker: Asker) -> None:
+    (show,) = [operation for operation in operations if operation.name == "GET /api/v1/live/{id}"]
+    (listing,) = [operation for operation in operations if operation.name == "GET /api/v1/live"]
+    for host in ("a@[::1", "evil.example/a", 'x"><script>'):
+        for operation in (show, listing):
+            assert await asker.ask(operation, operation.at(NOBODY), headers={"Host": host}) == 400
+    asker.judge()
+
+
 async def test_a_token_is_asked_for_exactly_where_the_document_says_so(
     operations: list[Operation], asker: Asker
 ) -> None:
