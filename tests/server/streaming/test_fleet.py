@@ -86,6 +86,15 @@ class Holder:
         await self._task
 
 
+async def viewer_of(node: ServerProcess, id: str) -> str:
+    """The cookie of a viewer that nobody else is."""
+    async with (
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as browser,
+        browser.post(f"{node.url}/api/v1/live/{id}/join") as answer,
+    ):
+        return answer.cookies["viewer"].value
+
+
 @contextlib.asynccontextmanager
 async def holding(user: User, channel: str, viewer: str = "") -> AsyncIterator[Holder]:
     socket = await user.http.ws_connect(
@@ -108,7 +117,9 @@ async def test_chat_viewers_and_state_reach_the_other_node(
     other = through(streamer, second)
     started = await streamer.start()
     id, channel = started["id"], started["channel"]
-    async with holding(streamer, channel, "one") as here, holding(other, channel, "two") as there:
+    # one key signs for all: a cookie of a counts the same on b
+    one, two, three = [await viewer_of(streamer.server, id) for _ in range(3)]
+    async with holding(streamer, channel, one) as here, holding(other, channel, two) as there:
         await streamer.push(started["ingest"]["rtmp"], seconds=40)
         await there.hears(lambda message: message["type"] == "state" and message["data"]["state"] == "live")
         said = await other.call("POST", f"/api/v1/live/{id}/chat", {"text": "From b"}, expect=201)
@@ -120,7 +131,7 @@ async def test_chat_viewers_and_state_reach_the_other_node(
         for holder in (here, there):
             await holder.hears(lambda message: message["type"] == "presence" and message["viewers"] == 2)
         # a third watches on a without holding the channel: both nodes tell of three
-        async with http.get(started["playback"]["hls"], headers={"Cookie": "viewer=three"}) as answer:
+        async with http.get(started["playback"]["hls"], headers={"Cookie": f"viewer={three}"}) as answer:
             assert answer.status == 200
         for holder in (here, there):
             await holder.hears(lambda message: message["type"] == "presence" and message["viewers"] == 3)
