@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from storage.objects.cache import ByteCache
+from storage.objects.deletions import Deletions
 from storage.objects.shelf import SpoolShelf
 from storage.objects.store import LocalStore, ObjectStore, StoreError, check_key
 from storage.objects.uploader import Uploader
@@ -57,7 +58,17 @@ class Spool:
         self._files = SpoolFiles(folder, store if isinstance(store, LocalStore) else None)
         self._writer = WriterThread()
         self._prefixes: dict[str, Prefix] = {}
-        self._uploader = Uploader(store, self._writer, self._files, self._prefixes, self._stored, self._settled)
+        self._deletions = Deletions(store)
+        self._uploader = Uploader(
+            store,
+            self._deletions,
+            self._writer,
+            self._files,
+            self._prefixes,
+            self._stored,
+            self._settled,
+            self._deleted_elsewhere,
+        )
         self._reads: dict[str, asyncio.Task[bytes | None]] = {}
         self._version = 0
         self._writing_bytes = 0
@@ -157,9 +168,10 @@ class Spool:
     async def settled(self) -> None:
         """Wait until the store has everything that was handed over so far, journals too."""
         await self.flush()
-        while any(not prefix.idle for prefix in self._prefixes.values()):
+        while not self._uploader.idle:
             for prefix in self._prefixes.values():
                 prefix.journal_at = prefix.remove_at = 0.0
+                prefix.check_at = 0.0 if prefix.sent_all else prefix.check_at
             self._uploader.wake()
             await asyncio.sleep(0.01)
 
@@ -192,19 +204,23 @@ class Spool:
             if self._uploader.failing or time.monotonic() > deadline:
                 return False
             held.journal_at = 0.0
+            held.check_at = 0.0 if held.sent_all else held.check_at
             self._uploader.wake()
             await asyncio.sleep(0.01)
         return True
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Everything under the prefix goes, here and in the store; how many objects the store had. Raises StoreError,
-        after which it can be called again."""
+        """Everything under the prefix goes for good, here, in the store and in the spools of other nodes; how many
+        objects the store had. Raises StoreError, after which it can be called again."""
         await self.abandon(prefix)
-        return await self._store.delete_prefix(prefix + "/")
+        return await self._deletions.delete_prefix(prefix)
 
     async def abandon(self, prefix: str) -> None:
         """Forget what is here of the prefix, without a word to the store: another node writes it from now on."""
-        check_key(prefix)
+        await self._let_go(check_key(prefix))
+        await self._discard(prefix)
+
+    async def _let_go(self, prefix: str) -> None:
         held = self._prefixes.pop(prefix, None)
         if held is not None:
             for waiting in held.files.values():
@@ -216,6 +232,8 @@ class Spool:
             await self.flush()
             while held.busy:
                 await asyncio.sleep(0.01)
+
+    async def _discard(self, prefix: str) -> None:
         await self._writer.ask(lambda: self._files.discard(prefix))
         self._cache.drop_prefix(prefix + "/")
 
@@ -318,10 +336,10 @@ class Spool:
             older = held.drop(name)
             if older is not None:
                 self._waiting_bytes -= older.size
-        if held.has_journal or held.files:
-            self._uploader.notice(held)
-        else:
-            self._settled(held)
+        if written.spooled or written.stored:
+            held.want_check(time.monotonic())
+        self._settled(held)
+        self._uploader.notice(held)
 
     def _removed(self, held: Prefix, names: Sequence[str], store_too: bool) -> None:
         if not store_too:
@@ -338,6 +356,17 @@ class Spool:
 
     def _stored(self, waiting: Waiting) -> None:
         self._waiting_bytes -= waiting.size
+
+    async def _deleted_elsewhere(self, prefix: str) -> None:
+        """Another process deleted it: what is here goes, and what was sent after that. Raises StoreError."""
+        _log.info("%s was deleted elsewhere: what is here of it is dropped", prefix)
+        await self._let_go(prefix)
+        try:
+            await self._store.delete_prefix(prefix + "/")
+        except StoreError:
+            self._held(prefix).want_check(time.monotonic())
+            raise
+        await self._discard(prefix)  # last: after a kill in between the next start finds it and asks again
 
     def _settled(self, held: Prefix) -> None:
         """Let go of a prefix that has nothing left to do."""
@@ -370,6 +399,7 @@ class Spool:
             for waiting in held.files.values():
                 waiting.line = line
             held.closing = left.journal_age > _KEEP_JOURNAL_SECONDS
+        held.check_wanted = True  # now: all of it may have been deleted meanwhile
 
     def _give_up(self, held: Prefix, names: Iterable[str], entry: bytes, why: str) -> None:
         self._lost += held.give_up(names, entry)

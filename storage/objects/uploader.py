@@ -12,9 +12,10 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from storage.objects.deletions import Deletions
 from storage.objects.store import ObjectStore, StoreError, content_type_of
 from storage.objects.waiting import Prefix, Waiting
 from storage.objects.writer import JOURNAL, SpoolFiles, WriterThread
@@ -30,19 +31,24 @@ class Uploader:
     def __init__(
         self,
         store: ObjectStore,
+        deletions: Deletions,
         writer: WriterThread,
         files: SpoolFiles,
         prefixes: dict[str, Prefix],
         stored: Callable[[Waiting], None],
         settled: Callable[[Prefix], None],
+        deleted: Callable[[str], Awaitable[None]],
     ) -> None:
-        """stored: called for every file that left the spool; settled: when a prefix may have nothing left."""
+        """stored: called for every file that left the spool; settled: when a prefix may have nothing left; deleted:
+        when another process deleted a prefix, to do the same here."""
         self._store = store
+        self._deletions = deletions
         self._writer = writer
         self._files = files
         self._prefixes = prefixes
         self._stored = stored
         self._settled = settled
+        self._deleted = deleted
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
@@ -62,7 +68,7 @@ class Uploader:
         self._pause_until = 0.0
         failures = self._failures
         self.wake()
-        while any(not prefix.idle for prefix in self._prefixes.values()):
+        while not self.idle:
             left = deadline - time.monotonic()
             if left <= 0 or self._failures > failures:
                 break
@@ -80,6 +86,10 @@ class Uploader:
         """Something was added to this prefix. Cheap: most adds give nothing to do before the next moment planned."""
         if prefix.files or ((at := prefix.due_at()) is not None and at < self._until):
             self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        return not self._under_way and all(prefix.idle for prefix in self._prefixes.values())
 
     @property
     def failing(self) -> bool:
@@ -109,7 +119,11 @@ class Uploader:
                 if len(self._under_way) >= most:
                     break
                 name = prefix.next_file()
-                if name is not None:
+                if prefix.check_due(now):
+                    prefix.check_active, prefix.check_wanted = True, False  # what is sent from now on asks again
+                    self._begin(self._check(prefix))
+                    started = True
+                elif name is not None:
                     prefix.active.add(name)
                     self._begin(self._send(prefix, name, prefix.files[name].version))
                     started = True
@@ -154,6 +168,7 @@ class Uploader:
                 self._failed(str(error))
                 return
             self._worked()
+            prefix.want_check(time.monotonic())
             settled = prefix.sent(name, version)
             if settled is not None:
                 self._stored(settled)
@@ -174,6 +189,7 @@ class Uploader:
                 self._failed(str(error))
                 return
             self._worked()
+            prefix.want_check(time.monotonic())
             prefix.journal_went(end, time.monotonic())
         finally:
             prefix.journal_active = False
@@ -196,6 +212,18 @@ class Uploader:
         finally:
             prefix.remove_active = False
             prefix.remove_at = time.monotonic() + 1.0
+            self._settled(prefix)
+
+    async def _check(self, prefix: Prefix) -> None:
+        try:
+            if await self._deletions.has(prefix.name):
+                await self._deleted(prefix.name)
+            self._worked()
+        except StoreError as error:
+            prefix.want_check(time.monotonic())
+            self._failed(str(error))
+        finally:
+            prefix.check_active = False
             self._settled(prefix)
 
     def _failed(self, error: str) -> None:

@@ -17,6 +17,8 @@ JOURNAL_BYTES_PER_SECOND = 64 * 1024
 REMOVE_SECONDS = 20.0
 REMOVE_COUNT = 200
 """Names to remove are collected this long, or up to this many."""
+CHECK_SECONDS = 30.0
+"""After something was sent, whether its prefix was deleted by another process meanwhile is asked this much later."""
 MOST_GIVEN_UP = 4096
 """Losses kept for whoever asks; nobody may."""
 
@@ -68,6 +70,9 @@ class Prefix:
     journal_sent: int = 0
     journal_at: float = 0.0
     journal_active: bool = False
+    check_wanted: bool = False
+    check_at: float = 0.0
+    check_active: bool = False
     closing: bool = False
     journal_seconds: float = JOURNAL_SECONDS
 
@@ -137,6 +142,17 @@ class Prefix:
             and (self.closing or now >= self.remove_at or len(self.removing) >= REMOVE_COUNT)
         )
 
+    def want_check(self, now: float) -> None:
+        """Something went, or is about to go, to the store."""
+        if not self.check_wanted:
+            self.check_wanted = True
+            self.check_at = now + CHECK_SECONDS
+
+    def check_due(self, now: float) -> bool:
+        return (
+            self.check_wanted and not self.check_active and (now >= self.check_at or (self.closing and self.sent_all))
+        )
+
     def due_at(self) -> float | None:
         """When the clock alone will give work here."""
         times = []
@@ -144,13 +160,20 @@ class Prefix:
             times.append(self.journal_at)
         if self.removing and not self.remove_active:
             times.append(self.remove_at)
+        if self.check_wanted and not self.check_active:
+            times.append(self.check_at)
         return min(times, default=None)
 
     @property
     def busy(self) -> bool:
+        """Something is on its way to the store."""
         return bool(self.active) or self.journal_active or self.remove_active
 
     @property
-    def idle(self) -> bool:
-        """Nothing to write, to send or to remove."""
+    def sent_all(self) -> bool:
         return not (self.writing or self.files or self.removing or self.busy or self.journal_wanted())
+
+    @property
+    def idle(self) -> bool:
+        """Nothing to write, to send, to remove or to ask."""
+        return self.sent_all and not self.check_wanted and not self.check_active
