@@ -243,9 +243,6 @@ class Health:
     WINDOW = 10
 
     def __init__(self) -> None:
-        self.bytes = 0
-        self.frames = 0
-        self.samples = 0
         self.key_distance = 0.0
         self._seconds: deque[_Second] = deque(maxlen=self.WINDOW + 1)
         self._last_key: int | None = None
@@ -277,7 +274,6 @@ class Health:
                     open_for = (sample.dts - self._last_key) / self._timescale
                     if open_for > self.key_distance > 0 or open_for > self.WINDOW:
                         self.key_distance = open_for
-        self.samples += len(batch)
 
     def describe(self) -> dict[str, float]:
         """bitrate in bit/s, frame_rate in frames/s, key_distance in s."""
@@ -296,7 +292,9 @@ class Health:
 class QueueReader:
     """A reader that works in a task of its own behind a bounded queue.
 
-    Overflow drops everything up to the next key frame and counts it in `dropped`; the publisher never waits.
+    Overflow drops everything up to the next key frame and counts it in `dropped`; the publisher never waits. Packaging
+    keeps up on the loop and needs none; this is for readers that wait for something else: a push to another server, a
+    transcoder, a socket that carries media.
     """
 
     def __init__(self, limit_bytes: int) -> None:
