@@ -119,26 +119,30 @@ export class Setup {
   }
 }
 
-/** A value with a button that copies it; a secret is covered until asked for. */
+/**
+ * A value with a button that copies it; a secret is covered until asked for. It is no password field: browsers would
+ * offer to keep the stream key as the account's password.
+ */
 function copyField(name, id, { secret = false, area = false } = {}) {
   const input = h(area ? 'textarea' : 'input', { id: `copy-${id}`, readonly: true, class: area ? 'mono' : 'mono', rows: area ? 3 : null, spellcheck: 'false', autocomplete: 'off' });
-  if (secret && !area) input.type = 'password';
-  const show = secret && !area ? h('button', {
-    class: 'button small', type: 'button', 'aria-pressed': 'false', onclick: () => {
-      const hidden = input.type === 'password';
-      input.type = hidden ? 'text' : 'password';
-      setText(show, hidden ? 'Hide' : 'Show');
-      show.setAttribute('aria-pressed', String(hidden));
-    },
-  }, 'Show') : null;
+  let current = '';
+  let covered = secret && !area;
+  const cover = (next) => {
+    covered = next;
+    input.value = covered ? '•'.repeat(current.length) : current;
+    if (!show) return;
+    setText(show, covered ? 'Show' : 'Hide');
+    show.setAttribute('aria-pressed', String(!covered));
+  };
+  const show = covered ? h('button', { class: 'button small', type: 'button', 'aria-pressed': 'false', onclick: () => cover(!covered) }, 'Show') : null;
   const button = h('button', {
     class: 'button small', type: 'button', 'aria-label': `Copy: ${name}`, onclick: async () => {
-      const done = await copy(input.value);
+      const done = await copy(current);
       button.replaceChildren(icon(done ? 'check' : 'copy'), done ? 'Copied' : 'Select and copy');
-      if (!done) { input.type = 'text'; input.select(); }
+      if (!done) { cover(false); input.select(); }
       setTimeout(() => button.replaceChildren(icon('copy'), 'Copy'), 2000);
     },
   }, icon('copy'), 'Copy');
   const element = h('div', { class: 'field copy-field' }, h('label', { for: `copy-${id}` }, name), h('div', { class: 'copy-row' }, input, show, button));
-  return { element, get value() { return input.value; }, set(value) { if (input.value !== value) input.value = value; } };
+  return { element, get value() { return current; }, set(value) { if (current !== value) { current = value; cover(covered); } } };
 }
