@@ -7,6 +7,7 @@ filled with gaps, and what cannot be played because its configuration is unknown
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ MOST_MISSING = 3600
 TARGET = 4
 """Target duration, s, of a journal whose head is lost."""
 
+_LETTERS = ("v", "a")
+_INIT = re.compile(r"[va]-init-([0-9]{1,9})\.mp4")
 _LONGEST = 1e9
 _LONGEST_SEGMENT = 600.0
 
@@ -58,9 +61,8 @@ def read_history(journal: bytes) -> History:
     segments = [by_msn[msn] for msn in sorted(by_msn)]
     for segment in segments:
         for letter, piece in segment.pieces.items():
-            if piece.init:
-                number = int(piece.init[len("v-init-") : -len(".mp4")])
-                numbers[letter] = max(numbers.get(letter, 0), number + 1)
+            if piece.init not in inits and (found := _INIT.fullmatch(piece.init)):
+                numbers[letter] = max(numbers.get(letter, 0), int(found[1]) + 1)
             _check(letter, piece, inits, lost=segment.msn in lost)
     end = max([following, *(msn + 1 for msn in lost), *(msn + 1 for msn in by_msn)], default=0)
     if head is None and not empty:
@@ -69,7 +71,12 @@ def read_history(journal: bytes) -> History:
 
 
 def _sane(line: SegmentLine) -> bool:
-    return all(p.end / p.scale < _LONGEST and p.duration / p.scale <= _LONGEST_SEGMENT for p in line.pieces.values())
+    for letter, piece in line.pieces.items():
+        if letter not in _LETTERS or piece.end > _LONGEST * piece.scale:
+            return False
+        if piece.duration > _LONGEST_SEGMENT * piece.scale:
+            return False
+    return True
 
 
 def _check(letter: str, piece: PieceLine, inits: Mapping[str, Init], *, lost: bool) -> None:

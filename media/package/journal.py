@@ -7,6 +7,7 @@ numbers cannot be: what is read here can be counted with.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -18,7 +19,7 @@ Ticks = Annotated[int, Meta(ge=0, le=2**53)]
 Scale = Annotated[int, Meta(ge=1, le=2**32)]
 Moment = Annotated[float, Meta(ge=0.0, le=1e10)]
 Letter = Annotated[str, Meta(pattern="^[va]$")]
-InitName = Annotated[str, Meta(pattern=r"^([va]-init-[0-9]{1,9}\.mp4)?$")]
+InitName = Annotated[str, Meta(pattern=r"^[va]-init-[0-9]{1,9}\.mp4$")]
 
 
 class Head(msgspec.Struct, tag="head", tag_field="line"):
@@ -44,7 +45,7 @@ class Init(msgspec.Struct, tag="init", tag_field="line"):
     channels: Count = 0
 
 
-class PieceLine(msgspec.Struct, array_like=True):
+class PieceLine(msgspec.Struct, array_like=True, gc=False):
     """start and duration in ticks of the init's scale; size in bytes; init: "" for a gap of a track never seen."""
 
     start: Ticks
@@ -52,14 +53,14 @@ class PieceLine(msgspec.Struct, array_like=True):
     scale: Scale
     size: Count
     gap: bool
-    init: InitName
+    init: Annotated[str, Meta(max_length=40)]
 
     @property
     def end(self) -> int:
         return self.start + self.duration
 
 
-class SegmentLine(msgspec.Struct, tag="segment", tag_field="line"):
+class SegmentLine(msgspec.Struct, tag="segment", tag_field="line", gc=False):
     """session: number of the timeline, base: where that begins, s. at: start, s since the epoch."""
 
     msn: Count
@@ -68,7 +69,7 @@ class SegmentLine(msgspec.Struct, tag="segment", tag_field="line"):
     at: Moment
     discontinuity: bool
     part_target: Annotated[float, Meta(ge=0.0, le=60.0)]
-    pieces: Annotated[dict[Letter, PieceLine], Meta(min_length=1)]
+    pieces: Annotated[dict[str, PieceLine], Meta(min_length=1, max_length=2)]
 
     @property
     def seconds(self) -> float:
@@ -96,7 +97,7 @@ def encode(line: Line) -> bytes:
 
 
 def read(journal: bytes) -> Iterator[Line]:
-    for raw in journal.splitlines():
+    for raw in io.BytesIO(journal):  # one after the other: a list of them all would hold up other threads
         try:
             yield _decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -432,6 +432,7 @@ class LivePackage:
         self.timeline.add(segment.msn, segment.session, segment.base, pieces, self._inits)
         self._counts["segments"] += 1
         self._remember(segment)
+        self._expire()
         self._losses.hear()
         self._desk.stale_index()
 
@@ -453,7 +454,7 @@ class LivePackage:
             if msn not in (s.msn for s in self._edge):
                 del self.segments[msn]
         if not self.options.record:
-            self._expire(segment)
+            self._keep(segment)
 
     def lose(self, msn: int) -> None:
         """The shelf gave this segment up; while its bytes are in memory it can be had from there."""
@@ -476,13 +477,16 @@ class LivePackage:
         self.timeline.lose(msn)
         self._desk.stale_index()
 
-    def _expire(self, segment: Segment) -> None:
+    def _keep(self, segment: Segment) -> None:
         """What is not recorded stays as long again as the window, for players whose playlist is old (6.2.2)."""
         names = [p.name for p in segment.pieces.values() if not p.gap]
-        end = max((p.start + p.duration) / p.scale for p in segment.pieces.values())
-        self._kept.append((end, names))
-        limit = end - 2 * self.options.dvr_seconds - 8 * self.options.target_duration
-        while self._kept and self._kept[0][0] < limit:
+        self._kept.append((max((p.start + p.duration) / p.scale for p in segment.pieces.values()), names))
+
+    def _expire(self) -> None:
+        if not self._kept:
+            return
+        limit = self._kept[-1][0] - 2 * self.options.dvr_seconds - 8 * self.options.target_duration
+        while self._kept[0][0] < limit:
             self.shelf.remove(self._kept.popleft()[1])
 
 

@@ -197,6 +197,7 @@ async def test_a_long_broadcast_is_resumed_beside_the_loop(
     kit: SimpleNamespace, clock: SimpleNamespace, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = []
+    monkeypatch.setattr(kit.MemoryShelf, "remove", lambda *_: pytest.fail("the shelf belongs to the loop"))
 
     def noted(journal: bytes) -> History:
         threads.append(threading.current_thread())
@@ -208,12 +209,14 @@ async def test_a_long_broadcast_is_resumed_beside_the_loop(
     for n in range(5000):
         line = segments[n % 6]
         line.msn, line.at = n, clock.now - 10_000 + 2 * n
+        line.session, hole = n // 4980, 3600 * (n >= 4980)  # an hour's break near the end
+        line.discontinuity = n == 4980
         for piece in line.pieces.values():
-            piece.start = 2 * n * piece.scale
+            piece.start = (2 * n + hole) * piece.scale
         long.append(encode(line))
     shelf = kit.MemoryShelf()
     shelf.lines = list(long)
-    package = LivePackage(PackageOptions(dvr_seconds=120), shelf, clock)
+    package = LivePackage(PackageOptions(dvr_seconds=120, record=False), shelf, clock)
     await package.restore()
     assert threads[0] is not threading.main_thread()
     straight = LivePackage(PackageOptions(dvr_seconds=120), kit.MemoryShelf(), clock)
