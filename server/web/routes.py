@@ -1,4 +1,4 @@
-"""The routes of the pages: `/`, `/watch/{id}`, `/studio`, `/docs` and `/assets/…`.
+"""The routes of the pages: `/`, `/watch/{id}`, `/studio`, `/docs`, `/assets/…`, and the page for everything else.
 
 Pages are the same for everybody (what differs comes from the API), so they are answered from memory. Every page
 carries a content security policy that allows no inline script: text of users can never become code.
@@ -56,8 +56,17 @@ def install_pages(app: web.Application, *, root: Path = HERE, node_modules: Path
     app.on_startup.append(load)
     for path, name in (("/", "home"), ("/watch/{id}", "watch"), ("/studio", "studio"), ("/docs", "docs")):
         app.router.add_get(path, _page(name))
+    for path in ("/watch", "/watch/"):
+        app.router.add_get(path, not_found_page)
     app.router.add_get("/assets/{path:.+}", _asset)
     app.router.add_get("/favicon.ico", _favicon)
+
+
+async def not_found_page(request: web.Request) -> web.StreamResponse:
+    """The page for an address that is none, status 404. Needs the files that `install_pages` loads."""
+    file = request.app[BUNDLE].pages["missing"]
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": CONTENT_SECURITY_POLICY, **_HEADERS}
+    return web.Response(status=404, body=file.body, headers=headers | {"Content-Type": file.content_type})
 
 
 def _page(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -14,7 +14,7 @@ async def test_from_nothing_to_a_recording_with_its_chat(browser: Browser, place
     studio = await window(context, f"{place.http}/studio")
     page = studio.page
     await page.get_by_label("E-mail").fill("lovelace@example.org")
-    await page.get_by_label("User name").fill("lovelace")
+    await page.get_by_label("Username").fill("lovelace")
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Create account").click()
     await page.get_by_label("Title").fill("Notes on the engine")

@@ -38,7 +38,7 @@ async def test_a_guest_registers_beside_the_picture_and_everybody_reads_what_is_
     await writer.page.get_by_role("button", name="Sign in to write").click()
     await writer.page.get_by_role("button", name="New here? Create an account").click()
     await writer.page.get_by_label("E-mail").fill("grace@example.org")
-    await writer.page.get_by_label("User name").fill("grace")
+    await writer.page.get_by_label("Username").fill("grace")
     await writer.page.get_by_label("Password").fill("short")
     await writer.page.get_by_role("button", name="Create account").click()
     await expect(writer.page.get_by_text("Ten characters at least.")).to_be_visible()
@@ -230,7 +230,8 @@ async def test_before_it_starts_when_it_breaks_and_after_it(browser: Browser, pl
     async with encoder(ffmpeg, made["ingest"]["rtmp"]):
         await here.plays(within=30)  # by itself
         await expect(page.locator("#state")).to_have_text("Live")
-    await expect(page.locator(".player-banner")).to_contain_text("lost the connection")
+    await expect(page.locator(".player-banner")).to_contain_text("The stream was interrupted")
+    await expect(page.locator("#state")).to_have_text("Back soon")
     async with encoder(ffmpeg, made["ingest"]["rtmp"]):
         await expect(page.locator(".player-banner")).to_be_hidden(timeout=20_000)
         await here.plays(within=30)  # the same player goes on

@@ -1,5 +1,5 @@
 // Register and sign in: one form, in a dialog or in the studio's page.
-import { api } from './api.js';
+import { api, sentence } from './api.js';
 import { h, setText } from './dom.js';
 import { begin } from './session.js';
 
@@ -9,15 +9,15 @@ export function signInForm({ mode = 'login', done }) {
   const heading = h('h2', { id: 'account-title' });
   const trouble = h('p', { class: 'notice bad', role: 'alert', hidden: true });
   const email = field('email', 'E-mail', { type: 'email', autocomplete: 'email', required: true, maxlength: 254 });
-  const name = field('username', 'User name', {
+  const name = field('username', 'Username', {
     autocomplete: 'username', required: true, minlength: 3, maxlength: 30, pattern: '[A-Za-z0-9_.\\-]+', autocapitalize: 'none',
     spellcheck: 'false',
-  }, 'Letters, digits, dot, dash and underscore. Everybody sees it.');
+  }, '3 to 30 letters, digits, . _ -  Everybody sees it.');
   const password = field('password', 'Password', { type: 'password', required: true, maxlength: 200 });
   const submit = h('button', { class: 'button primary wide', type: 'submit' });
   const other = h('button', { class: 'link', type: 'button', onclick: () => switchTo(current === 'login' ? 'register' : 'login') });
   const form = h('form', { class: 'account-form', 'aria-labelledby': 'account-title', novalidate: true },
-    heading, trouble, email.row, name.row, password.row, submit, h('p', { class: 'center muted' }, other));
+    heading, email.row, name.row, password.row, submit, trouble, h('p', { class: 'center muted' }, other));
 
   function switchTo(next) {
     current = next;
@@ -25,7 +25,7 @@ export function signInForm({ mode = 'login', done }) {
     setText(heading, registering ? 'Create your account' : 'Welcome back');
     setText(submit, registering ? 'Create account' : 'Sign in');
     setText(other, registering ? 'I have an account: sign in' : 'New here? Create an account');
-    setText(email.label, registering ? 'E-mail' : 'E-mail or user name');
+    setText(email.label, registering ? 'E-mail' : 'E-mail or username');
     email.input.type = registering ? 'email' : 'text';
     email.input.autocomplete = registering ? 'email' : 'username';
     name.row.hidden = !registering;
@@ -42,7 +42,7 @@ export function signInForm({ mode = 'login', done }) {
     trouble.hidden = true;
     const checks = [
       [email, !email.input.value.trim() ? 'Fill this in.' : registering && email.input.validity.typeMismatch ? 'An e-mail address looks like name@example.org.' : ''],
-      [name, registering && !name.input.checkValidity() ? 'Three to thirty letters, digits, dots, dashes or underscores.' : ''],
+      [name, registering && !name.input.checkValidity() ? 'It has 3 to 30 letters, digits, dots, dashes, underscores.' : ''],
       [password, !password.input.value ? 'Fill this in.' : registering && password.input.value.length < 10 ? 'Ten characters at least.' : ''],
     ];
     for (const [one, text] of checks) one.say(text);
@@ -59,15 +59,33 @@ export function signInForm({ mode = 'login', done }) {
       begin(answer);
       done?.(answer.user);
     } catch (error) {
-      setText(trouble, !registering && error.status === 401
-        ? 'E-mail, user name or password is not right. Check them and try again.' : error.message);
-      trouble.hidden = false;
-      (error.status === 409 && registering ? name.input : password.input).focus();
+      if (!atField(error, registering)) {
+        setText(trouble, error.message);
+        trouble.hidden = false;
+      }
     } finally {
       submit.disabled = false;
       submit.removeAttribute('aria-busy');
     }
   });
+
+  /** Say it at the field that it is about; false when it is about none. */
+  function atField(error, registering) {
+    const fields = { email, username: name, password };
+    const found = [];
+    if (!registering && error.status === 401) found.push([password, 'E-mail, username or password is wrong.']);
+    else if (error.code === 'username_taken') found.push([name, error.message]);
+    else if (error.code === 'email_taken') found.push([email, error.message]);
+    else {
+      for (const { path, message } of error.problem?.errors ?? []) {
+        const one = fields[String(path).replace(/^\$\./, '')];
+        if (one) found.push([one, sentence(message)]);
+      }
+    }
+    for (const [one, text] of found) one.say(text);
+    found[0]?.[0].input.focus();
+    return found.length > 0;
+  }
 
   switchTo(mode);
   return form;
@@ -82,7 +100,7 @@ export function field(name, text, attributes = {}, hintText = '', tag = 'input')
   const label = h('label', { for: id }, text);
   const hint = h('span', { class: 'hint', id: `${id}-hint` }, hintText);
   const wrong = h('span', { class: 'wrong', id: `${id}-wrong` });
-  const row = h('div', { class: 'field' }, label, input, hint, wrong);
+  const row = h('div', { class: 'field' }, label, input, h('div', { class: 'field-note' }, hint, wrong));
   const say = (message) => {
     setText(wrong, message);
     if (message) input.setAttribute('aria-invalid', 'true'); else input.removeAttribute('aria-invalid');

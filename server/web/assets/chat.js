@@ -6,7 +6,9 @@ import { setIcon } from './icons.js';
 import { Messages } from './messages.js';
 import { onChange, user } from './session.js';
 
-const LONGEST = 500;
+const LONGEST = 500; // code points, as the server counts
+const NEAR = 100;
+const SILENT = 'Nobody wrote during this broadcast.';
 
 export class Chat {
   /** place: the element to fill; mediaTime() → Date | null of the picture on the screen. */
@@ -21,10 +23,10 @@ export class Chat {
     });
     this.status = h('p', { class: 'chat-status', role: 'status' });
     this.input = h('textarea', {
-      class: 'chat-input', rows: 1, maxlength: LONGEST, placeholder: 'Say something', 'aria-label': 'Your message',
-      enterkeyhint: 'send', 'aria-describedby': 'chat-trouble',
+      class: 'chat-input', rows: 1, placeholder: 'Say something', 'aria-label': 'Your message',
+      enterkeyhint: 'send', 'aria-describedby': 'chat-trouble chat-left',
     });
-    this.left = h('span', { class: 'chat-left', hidden: true });
+    this.left = h('span', { class: 'chat-left', id: 'chat-left', hidden: true });
     this.send = h('button', { class: 'icon-button send', type: 'submit', 'aria-label': 'Send', title: 'Send' });
     setIcon(this.send, 'send');
     this.trouble = h('p', { class: 'chat-trouble', id: 'chat-trouble', role: 'alert', hidden: true });
@@ -41,7 +43,7 @@ export class Chat {
     socket.subscribe(channel, {
       fresh: (items) => {
         this.messages.clear();
-        this.messages.empty('Nobody has written yet. Be the first.');
+        this.messages.empty(this.over ? SILENT : 'Nobody has written yet. Be the first.');
         items.forEach((item) => this.#change(item.data, true));
       },
       message: (data) => this.#change(data, false),
@@ -58,12 +60,19 @@ export class Chat {
     });
     this.input.addEventListener('input', () => {
       this.#grow();
-      const left = LONGEST - this.input.value.length;
-      this.left.hidden = left > 100;
-      setText(this.left, String(left));
+      this.#count();
       this.trouble.hidden = true;
       this.nonce = null; // a changed text is another message
     });
+  }
+
+  /** How many characters are left; nothing is ever cut, a text that is too long stays for its author to shorten. */
+  #count() {
+    const left = LONGEST - [...this.input.value.trim()].length;
+    this.left.hidden = left > NEAR;
+    this.left.classList.toggle('over', left < 0);
+    setText(this.left, left < 0 ? `${-left} too many` : `${left} left`);
+    return left;
   }
 
   #grow() {
@@ -96,6 +105,11 @@ export class Chat {
   async #publish() {
     const text = this.input.value.trim();
     if (!text || this.sending || Date.now() < (this.resting ?? 0)) return;
+    const over = -this.#count();
+    if (over > 0) {
+      this.#say(`A message has ${LONGEST} characters at most: take away ${over}.`);
+      return;
+    }
     this.sending = true;
     this.send.disabled = true;
     this.trouble.hidden = true;
@@ -147,6 +161,7 @@ export class Chat {
   /** The broadcast has ended: what was said stays, nothing is added. */
   finish() {
     this.over = true;
+    this.messages.empty(SILENT);
     setText(this.status, 'The chat has ended.');
     this.#who();
   }

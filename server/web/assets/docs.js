@@ -2,6 +2,13 @@
 import './header.js';
 import { token } from './session.js';
 
+const root = document.documentElement;
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const dress = () => root.classList.toggle('dark-mode', root.dataset.theme ? root.dataset.theme === 'dark' : dark.matches);
+new MutationObserver(dress).observe(root, { attributeFilter: ['data-theme'] });
+dark.addEventListener('change', dress);
+dress();
+
 const place = document.getElementById('swagger');
 if (window.SwaggerUIBundle) {
   window.SwaggerUIBundle({

@@ -5,6 +5,7 @@ import { icon } from './icons.js';
 
 const MOST = 300; // rows kept: a long evening must not slow the page
 const SPEAK_EVERY = 6000;
+const LONG = 240; // characters; more is folded away behind a button
 
 export class Messages {
   /** may(message) → whether this viewer may delete it; remove(message) does it. */
@@ -98,10 +99,25 @@ export class Messages {
       class: 'icon-button message-delete', type: 'button', hidden: !this.may(message),
       'aria-label': `Delete this message of ${name}`, title: 'Delete', onclick: () => this.remove(message),
     }, icon('bin'));
-    const row = h('li', { class: 'message' }, author, ' ', h('span', { class: 'message-text', dir: 'auto' }, message.text),
-      message.at && h('time', { datetime: message.at, title: new Date(message.at).toLocaleString() }, time(message.at)), bin);
+    const text = h('span', { class: 'message-text', dir: 'auto' }, message.text);
+    const row = h('li', { class: 'message' }, author, ' ',
+      message.at && h('time', { datetime: message.at, title: new Date(message.at).toLocaleString() }, time(message.at)), ' ',
+      text, message.text.length > LONG && this.#fold(text), bin);
     row.message = message;
     return row;
+  }
+
+  #fold(text) {
+    text.classList.add('folded');
+    const more = h('button', {
+      class: 'link message-more', type: 'button', 'aria-expanded': 'false', onclick: () => {
+        const folded = text.classList.toggle('folded');
+        setText(more, folded ? 'more' : 'less');
+        more.setAttribute('aria-expanded', String(!folded));
+        if (!folded) this.atEnd = false; // what was opened stays in view
+      },
+    }, 'more');
+    return more;
   }
 
   #speak() {

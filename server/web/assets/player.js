@@ -2,6 +2,7 @@
 import { Controls } from './controls.js';
 import { h, setText } from './dom.js';
 import { Engine } from './engine.js';
+import { icon } from './icons.js';
 
 /** Media is served beside the pages: the same path on the host that this page came from, whatever name it has. */
 function here(url) {
@@ -22,13 +23,14 @@ export class Player {
     this.action = h('button', { class: 'button', type: 'button', hidden: true });
     this.curtain = h('div', { class: 'curtain', role: 'status', hidden: true }, this.title, this.text, this.action);
     this.banner = h('p', { class: 'player-banner', role: 'status', hidden: true });
-    this.sound = h('button', { class: 'button sound', type: 'button', hidden: true, onclick: () => this.#unmute() }, 'Turn the sound on');
+    this.sound = h('button', { class: 'button sound', type: 'button', hidden: true, onclick: () => this.#unmute() }, icon('muted'), 'Turn the sound on');
     place.replaceChildren(this.video, this.spinner, this.banner, this.curtain, this.sound);
     place.setAttribute('tabindex', '0');
     place.setAttribute('role', 'group');
     place.setAttribute('aria-label', `${label}. Space plays and pauses, F is full screen, M mutes, arrows seek.`);
     this.controls = new Controls(place, this.video, { simple });
     this.engine = null;
+    this.still = false; // it is over: a picture that stands is no longer waited for
     for (const type of ['waiting', 'seeking', 'stalled']) this.video.addEventListener(type, () => this.#busy());
     for (const type of ['playing', 'seeked', 'pause', 'canplay']) this.video.addEventListener(type, () => this.#calm());
     this.video.addEventListener('volumechange', () => { if (!this.video.muted) this.sound.hidden = true; });
@@ -36,7 +38,7 @@ export class Player {
 
   #busy() {
     clearTimeout(this.spin);
-    this.spin = setTimeout(() => { this.spinner.hidden = this.video.paused || !this.curtain.hidden; }, 300);
+    this.spin = setTimeout(() => { this.spinner.hidden = this.still || this.video.paused || !this.curtain.hidden; }, 300);
   }
   #calm() { clearTimeout(this.spin); this.spinner.hidden = true; }
 
@@ -49,6 +51,7 @@ export class Player {
     });
     engine.addEventListener('quiet', () => this.note(''));
     this.say('');
+    this.still = false;
     this.#busy();
     this.place.dataset.open = '';
     this.controls.use(engine);

@@ -4,27 +4,34 @@ import { Chart } from './chart.js';
 import { confirm, copy, h, setText, toast } from './dom.js';
 import { bitrate, codec, count, liveFor, time } from './format.js';
 import { Player } from './player.js';
+import { inWords } from './studio-events.js';
 
 const EVERY = 2000;
-const STATES = { created: 'Waiting for your encoder', live: 'You are live', interrupted: 'Your encoder is gone', ended: 'Ended' };
+const STATES = { created: 'Waiting for your encoder', live: 'You are live', interrupted: 'Interrupted', ended: 'Ended' };
+
+const FIRST = 'Give your broadcast a title and create it. You then get the address and the key for your encoder.';
+const AGAIN = 'Create a broadcast and start your encoder. Or just start the encoder with your key: you are live at once, under your last title.';
 
 export class Live {
   constructor({ changed }) {
     this.changed = changed;
     this.id = undefined;
     this.timer = 0;
+    this.idle = h('p', { class: 'muted' });
     this.element = h('section', { class: 'panel stack studio-on', 'aria-label': 'On air' });
   }
 
-  show(broadcast) {
+  /** known: this account has been on air, so that it has a key and a title to go on with. */
+  show(broadcast, { known = false } = {}) {
     const id = broadcast?.id ?? null;
+    if (!id) setText(this.idle, known ? AGAIN : FIRST);
     if (id === this.id) return;
     this.close();
     this.id = id;
     if (!id) {
       this.element.replaceChildren(h('div', { class: 'studio-idle' },
         h('h1', {}, 'You are not live'),
-        h('p', { class: 'muted' }, 'Create a broadcast and start your encoder; or just start it: a push with your key goes live with the title of last time.')));
+        this.idle));
       return;
     }
     this.#build();
@@ -82,7 +89,7 @@ export class Live {
       broadcast.started_at && liveFor(broadcast.started_at),
       video && `${codec(video.codec)} ${video.width} × ${video.height}`,
       audio && `${codec(audio.codec)} ${audio.sample_rate / 1000} kHz`,
-    ].filter(Boolean).join(' · ') || 'Start your encoder with the address and key beside this.');
+    ].filter(Boolean).join(' · ') || 'Start your encoder with your server address and stream key.');
     this.end.hidden = state === 'ended';
     setText(this.end, state === 'created' ? 'Discard' : 'End broadcast');
     this.measures.hidden = !health;
@@ -94,7 +101,10 @@ export class Live {
     this.#list(this.advice, (health?.advice ?? []).map((text) => [text, () => h('li', {}, text)]));
     this.#list(this.events, [...(broadcast.events ?? [])].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 50).map((event) => [
       `${event.at}${event.kind}${event.detail}`,
-      () => h('li', {}, h('time', { datetime: event.at }, time(event.at)), h('span', { class: 'event-kind' }, words(event.kind)), h('span', {}, typeof event.detail === 'string' ? event.detail : ''))]));
+      () => {
+        const { kind, text, raw } = inWords(event);
+        return h('li', { title: raw || null }, h('time', { datetime: event.at }, time(event.at)), h('span', { class: 'event-kind' }, kind), h('span', {}, text));
+      }]));
     this.eventBox.hidden = !broadcast.events?.length;
     this.#preview(broadcast);
   }
@@ -113,7 +123,7 @@ export class Live {
       this.player.note('');
       if (!this.playing) { this.playing = true; this.player.open(playback.hls, { live: true }); } else this.player.engine?.nudge();
     } else if (state === 'interrupted') {
-      this.player.note('Your encoder is gone. Viewers wait; start it again and this goes on.');
+      this.player.note('The stream was interrupted. It continues as soon as your encoder sends again; viewers wait.');
     } else if (state === 'created') {
       this.player.say('Nothing yet', 'Your picture appears here when the encoder is connected.');
     } else {
@@ -143,5 +153,3 @@ export class Live {
     this.id = undefined;
   }
 }
-
-const words = (kind) => String(kind).replaceAll('_', ' ');

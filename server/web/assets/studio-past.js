@@ -57,7 +57,7 @@ export class Past {
       update: (fresh) => {
         setText(name, fresh.title || 'Untitled');
         const length = fresh.recording?.duration ?? (fresh.ended_at && fresh.started_at ? (Date.parse(fresh.ended_at) - Date.parse(fresh.started_at)) / 1000 : 0);
-        setText(facts, [day(fresh.started_at ?? fresh.created_at), length > 0 && clockTime(length), fresh.recording === null && 'not recorded'].filter(Boolean).join(' · '));
+        setText(facts, [fresh.started_at ? `Streamed ${day(fresh.started_at)}` : `Created ${day(fresh.created_at)}`, length > 0 && clockTime(length), fresh.recording === null && 'not recorded'].filter(Boolean).join(' · '));
       },
     });
     this.rows.get(item.id).update(item);

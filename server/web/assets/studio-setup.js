@@ -20,7 +20,7 @@ export class Setup {
     this.title = field('title', 'Title', { maxlength: 140, placeholder: 'What is it about?', required: true });
     this.description = field('description', 'Description', { maxlength: 5000, rows: 3 }, '', 'textarea');
     this.visibility = h('fieldset', { class: 'choice' }, h('legend', {}, 'Who can find it'),
-      ...[['public', 'Everybody', 'It is on the front page.'], ['unlisted', 'With the link', 'Only who has the address.']].map(([value, name, hint]) => h('label', { class: 'option' },
+      ...[['public', 'Public', 'Listed on the front page; anyone can watch.'], ['unlisted', 'Unlisted', 'Anyone with the link can watch.']].map(([value, name, hint]) => h('label', { class: 'option' },
         h('input', { type: 'radio', name: 'visibility', value, checked: value === 'public' }), h('span', {}, h('strong', {}, name), h('small', {}, hint)))));
     this.trouble = h('p', { class: 'notice bad', role: 'alert', hidden: true });
     this.submit = h('button', { class: 'button primary wide', type: 'submit' });
@@ -51,7 +51,7 @@ export class Setup {
   }
 
   #encoder() {
-    this.server = copyField('Server', 'rtmp');
+    this.server = copyField('Server', 'rtmp', { area: true, rows: 1 });
     this.secret = copyField('Stream key', 'key', { secret: true });
     this.command = copyField('Or try it with ffmpeg', 'ffmpeg', { secret: true, area: true });
     this.rotate = h('button', { class: 'button', type: 'button', onclick: () => this.#rotate() }, 'Make a new key');
@@ -74,9 +74,10 @@ export class Setup {
   }
 
   #note() {
-    setText(this.rotate, this.exists ? 'Make a new key' : 'Show my key');
-    setText(this.keyNote, this.key ? 'Copy it now: it is shown this once. Who has it can broadcast as you.'
-      : this.exists ? `Your key${this.hint ? ` (${this.hint})` : ''} is kept as a fingerprint only and cannot be shown again. Lost it? Make a new one; the old one then stops working.` : '');
+    setText(this.rotate, this.exists ? 'Make a new key' : 'Create a stream key');
+    setText(this.keyNote, this.key ? 'Copy the key now: once you leave or reload this page, it cannot be shown again. Anyone who has it can broadcast as you.'
+      : this.exists ? `${this.hint ? `Your key ends in ${this.hint.replace(/^\W+/, '')}. ` : ''}Only a fingerprint of it is stored, so it cannot be shown again. Lost it? Make a new one; the old one then stops working.`
+      : 'You have no stream key yet. Your first broadcast creates one, or create it here.');
   }
 
   async #rotate() {
@@ -123,8 +124,8 @@ export class Setup {
  * A value with a button that copies it; a secret is covered until asked for. It is no password field: browsers would
  * offer to keep the stream key as the account's password.
  */
-function copyField(name, id, { secret = false, area = false } = {}) {
-  const input = h(area ? 'textarea' : 'input', { id: `copy-${id}`, readonly: true, class: area ? 'mono' : 'mono', rows: area ? 3 : null, spellcheck: 'false', autocomplete: 'off' });
+function copyField(name, id, { secret = false, area = false, rows = 3 } = {}) {
+  const input = h(area ? 'textarea' : 'input', { id: `copy-${id}`, readonly: true, class: 'mono', rows: area ? rows : null, spellcheck: 'false', autocomplete: 'off' });
   let current = '';
   let covered = secret && !area;
   const cover = (next) => {

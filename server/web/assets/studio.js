@@ -53,7 +53,7 @@ async function refresh() {
     if (chosen?.id !== current?.id) current = chosen && await api('GET', `/live/${chosen.id}`);
     if (!setup) return;
     setup.show(current);
-    live.show(current);
+    live.show(current, { known: past.rows.size > 0 || page.items.length > 0 });
     past.show(page);
     main.querySelector('.studio-trouble')?.remove();
   } catch (error) {

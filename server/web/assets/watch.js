@@ -17,12 +17,14 @@ let broadcast = null;
 let chat = null;
 let playing = ''; // '' | 'live' | 'recording'
 let sawLive = false;
+let saidEnded = false;
 let looking = null;
 
+const INTERRUPTED = 'The stream was interrupted. It continues when the broadcaster is back.';
 const STATES = { created: 'Not live yet', live: 'Live', interrupted: 'Back soon', ended: 'Recording' };
 
 function paint() {
-  const { title, description, owner, state, started_at: started, ended_at: ended } = broadcast;
+  const { title, description, owner, state, started_at: started } = broadcast;
   document.title = `${title || 'Untitled'} – Social Flow`;
   setText($('title'), title || 'Untitled');
   setText($('owner'), owner?.username ?? '');
@@ -30,8 +32,8 @@ function paint() {
   $('description').hidden = !description;
   $('state').hidden = false;
   $('state').className = `badge ${state}`;
-  setText($('state'), state === 'ended' && !broadcast.recording ? 'Ended' : STATES[state]);
-  const times = state === 'ended' ? ended && day(ended) : started && liveFor(started);
+  setText($('state'), state === 'ended' && playing !== 'recording' ? 'Ended' : STATES[state]);
+  const times = started && (state === 'ended' ? `Streamed ${day(started)}` : liveFor(started));
   $('since').hidden = !times;
   setText($('since'), times || '');
   paintViewers(broadcast.viewers ?? 0);
@@ -64,15 +66,15 @@ async function look() {
 function missing() {
   document.title = 'Not found – Social Flow';
   setText($('title'), 'There is no such broadcast');
-  setText($('owner'), '');
+  $('owner').replaceChildren();
   player.stop();
   player.say('There is no such broadcast', 'It was deleted, or the address is not complete.', { text: 'See what is live', act: () => { location.href = '/'; } });
-  $('chat').hidden = true;
+  $('main').classList.add('alone');
 }
 
 async function act() {
   const { state, recording } = broadcast;
-  if (state !== 'ended' || sawLive) talk();
+  if (playing !== 'recording' && (state !== 'ended' || sawLive)) talk();
   if (state === 'created') {
     player.say('Not live yet', 'The picture appears here by itself as soon as it starts.');
   } else if (state === 'live') {
@@ -81,7 +83,7 @@ async function act() {
     else { player.say(''); player.engine?.nudge(); }
   } else if (state === 'interrupted') {
     if (playing !== 'live') await watchLive();
-    player.note('The broadcaster lost the connection. This goes on by itself when they are back.');
+    player.note(INTERRUPTED);
   } else if (sawLive && playing !== 'recording') {
     ended(recording);
   } else if (!playing) {
@@ -96,9 +98,27 @@ function talk() {
     ownerId: broadcast.owner?.id,
     mediaTime: () => (playing === 'live' ? player.mediaTime : null),
     onViewers: paintViewers,
-    // everybody hears it in the same moment: do not all ask in the same moment
-    onState: (data) => { if (data?.state !== broadcast.state) setTimeout(look, Math.random() * 400); },
+    onState: (data) => heard(data?.state),
   });
+}
+
+/** What the socket says is shown at once; the details are asked for. */
+function heard(state) {
+  if (!state || state === broadcast.state) return;
+  broadcast.state = state;
+  paint();
+  if (state === 'interrupted') player.note(INTERRUPTED);
+  else if (state === 'ended' && playing === 'live') over();
+  // everybody hears it in the same moment: do not all ask in the same moment
+  clearTimeout(looking);
+  looking = setTimeout(look, Math.random() * 400);
+}
+
+/** It has ended: said at once, over the last second that is still on its way. */
+function over() {
+  player.note('The broadcast has ended.');
+  player.still = true;
+  chat?.finish();
 }
 
 async function watchLive() {
@@ -114,17 +134,23 @@ async function watchLive() {
 }
 
 function ended(recording) {
-  player.note('');
-  chat?.finish();
+  if (saidEnded) return;
+  saidEnded = true;
+  over();
+  let offered = false;
   const offer = () => {
+    if (offered || playing === 'recording') return;
+    offered = true;
+    player.note('');
     player.say('The broadcast has ended', recording ? 'Thank you for watching.' : 'It was not recorded.', recording
       ? { text: 'Watch the recording', act: () => { chat = null; watchRecording(); } } : { text: 'See what is live', act: () => { location.href = '/'; } });
   };
-  // let the last seconds, already on their way, be seen
-  if (player.video.ended || player.video.paused || !player.engine) offer();
+  // let the last second, already here, be seen; a picture that stands is no longer worth waiting for
+  const { video } = player;
+  if (video.ended || video.paused || video.readyState < 3 || !player.engine) offer();
   else {
-    player.video.addEventListener('ended', offer, { once: true });
-    setTimeout(offer, 15_000);
+    for (const type of ['ended', 'waiting', 'stalled', 'pause']) video.addEventListener(type, offer, { once: true });
+    setTimeout(offer, 3000);
   }
   playing = playing || 'over';
   if (!recording) return;
@@ -133,6 +159,7 @@ function ended(recording) {
 
 async function watchRecording() {
   playing = 'recording';
+  player.note('');
   paint();
   const engine = await player.open(broadcast.recording.hls, { live: false });
   engine.addEventListener('gone', () => player.say('The recording is gone', 'It was deleted.'));

@@ -53,6 +53,17 @@ async def test_every_page_has_a_policy_without_inline_script(client: Client, pat
     assert answer.headers["Cache-Control"] == "no-cache"
 
 
+async def test_an_unknown_address_is_answered_by_a_page_with_a_way_home(client: Client) -> None:
+    for path in ("/watch", "/watch/"):
+        answer = await client.get(path)
+        text = (await answer.read()).decode()
+        assert answer.status == 404
+        assert answer.content_type == "text/html"
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert 'href="/"' in text
+        assert "{{" not in text
+
+
 async def test_everything_a_page_names_is_there_and_keeps_for_good(client: Client) -> None:
     # swagger-ui is not among the packages of this test
     for page in ("/", "/watch/x", "/studio"):
