@@ -57,9 +57,11 @@ class Dialogue:
             self._refuse(session, malformed.id, ErrorCode.BAD_MESSAGE, f"{ErrorCode.BAD_MESSAGE.sentence} {malformed}")
             if session.bad_messages >= _MOST_BAD:
                 session.end(CloseCode.BAD_MESSAGES)
+            await asyncio.sleep(0)  # many may be queued: others have their turn between them
             return
         if wait := session.wait(self._clock()):
             self._refuse(session, message.id, ErrorCode.RATE_LIMITED, ErrorCode.RATE_LIMITED.sentence, wait)
+            await asyncio.sleep(0)
             return
         try:
             async with asyncio.timeout(self._patience):

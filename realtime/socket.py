@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _TOKEN = "token."
 _PING = frames.frame(frames.PING, b"")
 _MOST_LATE = 64 * 1024  # bytes that a peer may still send after the close frame
-_FRAME_COST = 128  # bytes that each of its frames counts for, beside what is in it
+_FRAME_COST = 1024  # bytes that each of its frames counts for, beside what is in it
 _CLIENT_FAULTS = (CloseCode.TOO_MANY_MESSAGES, CloseCode.BAD_MESSAGES, CloseCode.UNSUPPORTED)
 _ASKED_FOR_TOKEN = ("token", "access_token", "authorization", "jwt", "bearer")
 

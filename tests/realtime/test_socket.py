@@ -13,6 +13,7 @@ from contextlib import suppress
 import aiohttp
 import pytest
 
+from realtime.dialogue import Dialogue
 from realtime.limits import Bucket
 from realtime.protocol.codec import CODECS
 from realtime.protocol.codes import CloseCode
@@ -233,16 +234,7 @@ def test_a_little_too_fast_for_long_is_too_fast() -> None:
     """Twice the rate: every other message is taken, and that forgives nothing until the client rests."""
     ended: list[CloseCode] = []
     transport = FakeTransport()
-    session = Session(
-        transport,
-        CODECS["socialflow.v1.json"],
-        viewer="",
-        address="",
-        buffer=1 << 20,
-        quota=Bucket(60, 0.05),
-        now=0.0,
-        finish=lambda session, code: ended.append(code),
-    )
+    session = session_on(transport, ended)
     moment = 0.0
     for _ in range(3):  # a busy minute now and then, with a rest after it, is nobody's fault
         refused = sum(session.wait(moment + number * 0.025) > 0 for number in range(200))
@@ -253,6 +245,28 @@ def test_a_little_too_fast_for_long_is_too_fast() -> None:
         session.wait(moment + number * 0.025)
     assert ended == [CloseCode.TOO_MANY_MESSAGES]
     assert close_code(bytes(transport.written)) == CloseCode.TOO_MANY_MESSAGES
+
+
+@pytest.mark.parametrize("message", ['{"type":"ping"}', "nonsense"])
+async def test_others_have_their_turn_between_refusals(node: Node, tokens: Tokens, message: str) -> None:
+    """A queue full of messages that are refused is not gone through in one go."""
+    dialogue = Dialogue(node.hub, tokens, subscriptions=1, clock=lambda: 1.0)
+    session = session_on(FakeTransport(), [])
+    while not session.wait(1.0):
+        pass
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    for _ in range(50):
+        await dialogue.answer(session, message)
+    other.cancel()
+    assert turns >= 49
 
 
 async def test_clients_at_fault_are_logged_with_address_and_code_but_not_without_end(
@@ -405,6 +419,19 @@ class FakeTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+
+def session_on(transport: FakeTransport, ended: list[CloseCode]) -> Session:
+    return Session(
+        transport,
+        CODECS["socialflow.v1.json"],
+        viewer="",
+        address="",
+        buffer=1 << 20,
+        quota=Bucket(60, 0.05),
+        now=0.0,
+        finish=lambda session, code: ended.append(code),
+    )
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
