@@ -51,7 +51,7 @@ def build_app(wiring: Wiring) -> web.Application:
         app,
         [
             identity.routes(wiring.identity, settings),
-            channels.routes(wiring.channels, wiring.addresses),
+            channels.routes(wiring.channels, wiring.addresses, wiring.director),
             broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
             chat.routes(wiring.chat),
             operation.routes(wiring.health, wiring.metrics, settings),

@@ -40,6 +40,18 @@ class DatabaseUnavailable(Exception):
     """No connection to PostgreSQL is to be had: it is away, refuses us, or all connections are in use."""
 
 
+AWAY = (
+    DatabaseUnavailable,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+    TimeoutError,
+)
+"""What a statement raises when it is the server that is gone, not the statement that is wrong."""
+
+
 class Database:
     def __init__(self, dsn: str, *, max_size: int) -> None:
         self._dsn = dsn

@@ -145,6 +145,9 @@ class Director:
     def get(self, id: str) -> Live | None:
         return self._live.get(id)
 
+    def on_channel(self, channel_id: UUID) -> Live | None:
+        return self._on_channel.get(channel_id)
+
     def __iter__(self) -> Any:
         return iter(list(self._live.values()))
 
@@ -186,6 +189,14 @@ class Director:
     def _door(self, channel_id: UUID) -> asyncio.Lock:
         """One at a time for a channel: admitting, ending, deleting, taking over."""
         return self._doors.setdefault(channel_id, asyncio.Lock())
+
+    def hang_up(self, channel_id: UUID, reason: str) -> None:
+        """Whoever pushes to the channel from here has to come again, with a key that is good."""
+        live = self._on_channel.get(channel_id)
+        publisher = live.media.publisher if live is not None else None
+        if publisher is not None:
+            publisher.close(reason, clean=False)
+            publisher.link.close(reason)
 
     def turned_away(self, request: PublishRequest | None, address: str, reason: str) -> None:
         log.info("publisher turned away: %s (%s)", reason, address)

@@ -15,7 +15,7 @@ from uuid import UUID
 from media.broadcast import Broadcast as Media
 from media.package.live import LivePackage
 from server.streaming.broadcasts import store
-from server.streaming.broadcasts.models import Broadcast, State, TrackView
+from server.streaming.broadcasts.models import Broadcast, Owner, State, TrackView
 from storage.objects.spool import SpoolShelf
 
 
@@ -48,6 +48,7 @@ class Live:
         self.package = package
         self.shelf = shelf
         self.state = row.state
+        self.owner: Owner | None = None
         self.started_at = row.started_at
         self.ending: str | None = None
         self.by_owner = False

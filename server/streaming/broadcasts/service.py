@@ -43,7 +43,7 @@ from server.streaming.broadcasts.models import (
 from server.streaming.channels import store as channels
 from server.streaming.channels.service import Channels
 from storage.jobs import Jobs
-from storage.postgres.database import Database
+from storage.postgres.database import AWAY, Database
 
 DELETED_JOB = "streaming.broadcast_deleted"
 RETENTION_JOB = "streaming.retention"
@@ -101,7 +101,9 @@ class Broadcasts:
         _check_visibility(body.visibility)
         async with self._database.transaction() as conn:
             channel, key = await self._channels.prepare(conn, caller.user_id)
-            running = await store.on_air(conn, channel.id)
+            here = self._director.on_channel(channel.id)
+            # what went live a moment ago is in memory before it is in the row
+            running = here.row if here is not None and here.on_air else await store.on_air(conn, channel.id)
             if running is not None:
                 raise AlreadyLive(
                     f"“{running.title}” is on air. End it before you prepare another.", id=str(running.id)
@@ -144,13 +146,38 @@ class Broadcasts:
         return Page(items=await self._cards(rows, address), next_cursor=encode_cursor(rows[-1].id) if more else None)
 
     async def show(self, id: UUID, caller: Caller | None, address: Address) -> BroadcastView:
+        live = self._director.get(str(id))
+        try:
+            return await self._show(id, caller, address)
+        except AWAY:
+            if live is None or live.owner is None:
+                raise
+            # what is on air here can be opened while the database is away: all of it is in memory but its events
+            return self._view(live.row, live, live.owner, caller, None, address)
+
+    async def _show(self, id: UUID, caller: Caller | None, address: Address) -> BroadcastView:
         async with self._database.acquire() as conn:
             row = await store.get(conn, id)
             if row is None:
                 raise NoSuchBroadcast("It was deleted, or the address is wrong.")
             mine = caller is not None and caller.user_id == row.owner_id
             events = await channels.events(conn, row.channel_id, id, EVENTS_SHOWN) if mine else None
+        owner = (await self._owners([row]))[row.owner_id]
         live = self._director.get(str(id))
+        if live is not None:
+            live.row, live.owner = row, owner
+        return self._view(row, live, owner, caller, events, address)
+
+    def _view(
+        self,
+        row: Broadcast,
+        live: Live | None,
+        owner: Owner,
+        caller: Caller | None,
+        events: list[Any] | None,
+        address: Address,
+    ) -> BroadcastView:
+        mine = caller is not None and caller.user_id == row.owner_id
         return BroadcastView(
             id=row.id,
             title=row.title,
@@ -162,10 +189,10 @@ class Broadcasts:
             ended_at=row.ended_at,
             viewers=self._viewers(row, live),
             tracks=live.track_views() if live is not None and live.media.tracks else row.tracks,
-            owner=(await self._owners([row]))[row.owner_id],
-            playback=_playback(id, address),
+            owner=owner,
+            playback=_playback(row.id, address),
             thumbnail=self._thumbnail(row, address),
-            channel=f"live:{id}",
+            channel=f"live:{row.id}",
             recording=_recording(row, address),
             health=_health(live) if mine and live is not None and live.on_air else None,
             events=None if events is None else [EventView(**event) for event in events],
@@ -212,8 +239,12 @@ class Broadcasts:
             await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
 
     async def join(self, id: UUID, address: Address) -> JoinView:
-        async with self._database.acquire() as conn:
-            row = await store.get(conn, id)
+        live = self._director.get(str(id))
+        if live is not None:
+            row: Broadcast | None = live.row
+        else:
+            async with self._database.acquire() as conn:
+                row = await store.get(conn, id)
         if row is None:
             raise NoSuchBroadcast("It was deleted, or the address is wrong.")
         return JoinView(
@@ -224,13 +255,14 @@ class Broadcasts:
 
     async def room(self, id: UUID) -> Room | None:
         """What chat needs to know of a broadcast: whose it is, and whether one may still write beside it."""
+        live = self._director.get(str(id))
+        if live is not None:
+            return Room(id=id, owner_id=live.row.owner_id, open=live.ending is None, started_at=live.started_at)
         async with self._database.acquire() as conn:
             row = await store.get(conn, id)
         if row is None:
             return None
-        live = self._director.get(str(id))
-        ended = State.ENDED in (row.state, live.state if live is not None else None)
-        return Room(id=id, owner_id=row.owner_id, open=not ended, started_at=row.started_at)
+        return Room(id=id, owner_id=row.owner_id, open=row.state is not State.ENDED, started_at=row.started_at)
 
     async def state_of(self, id: UUID) -> dict[str, object] | None:
         """The fact that the channel beside it carries: as `Announcer.state` gave it last."""

@@ -36,14 +36,14 @@ class Channels:
             channel = await store.of_user(conn, user_id)
         return _view(channel, None, address)
 
-    async def rotate_key(self, user_id: UUID, address: Address) -> KeyView:
-        """A new key; the old one is dead at once, but a push that is under way with it goes on."""
+    async def rotate_key(self, user_id: UUID, address: Address) -> tuple[KeyView, UUID]:
+        """A new key and the channel it opens; the old one is dead at once."""
         async with self._database.transaction() as conn:
             channel = await store.ensure(conn, user_id)
             channel, key = await self._new_key(conn, channel)
             if channel.key_hint:
                 await store.add_event(conn, channel.id, None, "key", "a new stream key was made")
-        return _view(channel, key, address)
+        return _view(channel, key, address), channel.id
 
     async def prepare(self, conn: Any, user_id: UUID) -> tuple[Channel, str | None]:
         """In the caller's transaction: the user's channel, and its key when it had to be made just now."""

@@ -165,6 +165,8 @@ class MediaRoutes:
             key = UUID(id)
         except ValueError:
             return None, False
+        if str(key) != id:
+            return None, False  # one spelling: the live side and the files know no other
         async with self._database.acquire() as conn:
             row = await store.get(conn, key)
         state, recorded = (row.state, row.recording is not None) if row else (None, False)

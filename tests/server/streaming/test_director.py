@@ -22,10 +22,12 @@ from media.package.live import PackageOptions
 from media.samples import Codec, Sample, Track
 from server.identity.service import Identity
 from server.settings import Settings
+from server.streaming.addresses import Addresses
 from server.streaming.broadcasts import store
 from server.streaming.broadcasts.director import UNRECORDED_JOB, Director, DirectorOptions
 from server.streaming.broadcasts.live import Live
 from server.streaming.broadcasts.models import Broadcast
+from server.streaming.broadcasts.service import Broadcasts
 from server.streaming.channels.service import Channels
 from storage.jobs import Jobs
 from storage.objects.folder import FolderStore
@@ -347,3 +349,30 @@ async def test_a_lease_is_not_taken_from_a_process_that_renews_it(place: Place) 
     await asyncio.sleep(1.0)  # longer than the lease: only renewing keeps it
     async with place.database.acquire() as conn:
         assert await store.take(conn, row.id, "elsewhere", timedelta(seconds=5)) is None
+
+
+async def test_what_is_on_air_can_be_opened_while_the_database_is_away(place: Place) -> None:
+    row = await place.prepare("Tonight")
+    session, _ = await place.admit()
+    send(session)
+    await place.until(row.id, state="live")
+    identity = Identity(place.database, Settings())
+    broadcasts = Broadcasts(
+        place.database,
+        place.director,
+        Channels(place.database),
+        identity,
+        place.product,
+        place.product,
+        Jobs(),
+        record=True,
+    )
+    address = Addresses("https://live.example.org", 1935, None).at("https://live.example.org")
+    assert (await broadcasts.show(row.id, None, address)).owner.username == "someone"
+    place.database.failing = True
+    shown = await broadcasts.show(row.id, None, address)
+    assert (shown.title, shown.state, shown.owner.username) == ("Tonight", "live", "someone")
+    joined = await broadcasts.join(row.id, address)
+    assert joined.playback.hls.endswith(f"/live/{row.id}/p/index.m3u8")
+    with pytest.raises(ConnectionError):
+        await broadcasts.show(UUID(int=7), None, address)

@@ -355,3 +355,15 @@ async def test_programs_find_the_socket_described(server: ServerProcess, http: a
         described = await answer.json()
     assert described["asyncapi"].startswith("3.")
     assert described["operations"]
+
+
+async def test_a_new_key_hangs_up_on_who_pushes_with_the_old_one(streamer: User) -> None:
+    started = await streamer.start()
+    push = await streamer.push(started["ingest"]["rtmp"])
+    await streamer.until(started["id"], is_state("live"))
+    key = await streamer.call("POST", "/api/v1/live/key")
+    await asyncio.wait_for(push.communicate(), 20)
+    assert push.returncode != 0
+    await streamer.until(started["id"], is_state("interrupted"))
+    await streamer.push(key["ingest"]["rtmp"])
+    await streamer.until(started["id"], is_state("live"))
