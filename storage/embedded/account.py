@@ -53,6 +53,33 @@ class Account:
         )
 
 
+def hold(cluster: Path, account: Account) -> None:
+    """Let the cluster belong to the account that serves it, closed to all others. Raises EmbeddedError.
+
+    A copy that was made as root (`cp -r`) has lost its owner and perhaps its mode; PostgreSQL would only refuse it.
+    """
+    marks = [cluster, *(cluster / name for name in ("PG_VERSION", "postgresql.conf", "global", "global/pg_control"))]
+    owners = {path.lstat().st_uid for path in marks if path.exists()}
+    if owners - {account.uid}:
+        if not account.switch:
+            raise EmbeddedError(
+                f"the files in {cluster} belong to another user than the one this runs as ({_name(account.uid)}): "
+                f"type `sudo chown -R {_name(account.uid)} {cluster.parent}`, or start as their owner"
+            )
+        for path in (cluster, *cluster.rglob("*")):
+            # a link's own owner: what it leads to is not ours to give away
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
+    if stat.S_IMODE(cluster.stat().st_mode) & 0o077:
+        cluster.chmod(0o700)
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def choose(cluster: Path, must_reach: Sequence[Path]) -> Account:
     """The account for this cluster; `must_reach` are folders the server has to get to. Raises EmbeddedError."""
     if os.geteuid() != 0:
@@ -62,7 +89,7 @@ def choose(cluster: Path, must_reach: Sequence[Path]) -> Account:
     if closed is None:
         return Account(uid, gid, switch=True)
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    name = pwd.getpwuid(uid).pw_name
+    name = _name(uid)
     if setpriv is not None:
         prefix = (
             setpriv,

@@ -96,6 +96,11 @@ class EmbeddedPostgres:
                 raise EmbeddedError(
                     f"the embedded PostgreSQL in {self._dir} does not start: {error.strerror or error}"
                     + (f" ({error.filename})" if error.filename else "")
+                    + (
+                        f". Give the folder to the user this runs as: chown -R USER {self._dir}"
+                        if isinstance(error, PermissionError)
+                        else ""
+                    )
                 ) from error
             raise
         self._watcher = asyncio.create_task(self._watch(), name="embedded-postgres")
@@ -138,7 +143,9 @@ class EmbeddedPostgres:
             self._dir.chmod(0o711)
         self._account = accounts.choose(self._cluster, [self._dir, self._binaries.bin])
         orphan.end_orphan(self._cluster)
-        if not self._cluster.exists():
+        if self._cluster.exists():
+            accounts.hold(self._cluster, self._account)
+        else:
             self._make_cluster()
 
     def _take_lock(self) -> None:

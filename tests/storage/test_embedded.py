@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 
 from storage.embedded import EmbeddedError, EmbeddedPostgres
+from storage.embedded.account import Account, hold
 from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -258,3 +259,39 @@ async def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
 async def test_where_nothing_can_be_made() -> None:
     with pytest.raises(EmbeddedError, match="does not start"):
         await EmbeddedPostgres(Path("/dev/null/postgres")).start()
+
+
+@AS_ROOT
+async def test_a_copy_made_as_root_is_given_back_to_the_servers_user(folder: Path) -> None:
+    copy = folder.parent / "copy"
+    subprocess.run(["cp", "-r", str(folder), str(copy)], check=True)
+    assert (copy / "cluster").stat().st_uid == 0
+    (copy / "cluster").chmod(0o755)
+    (copy / "cluster" / "elsewhere").symlink_to(folder.parent)
+    before = folder.parent.stat().st_uid
+    server = EmbeddedPostgres(copy)
+    try:
+        assert await _ask(await server.start(), "SELECT 1") == 1
+    finally:
+        await server.close()
+    assert (copy / "cluster").stat().st_uid != 0
+    assert folder.parent.stat().st_uid == before, "what a link leads to is left alone"
+
+
+@AS_ROOT
+async def test_a_copy_where_only_the_folder_kept_its_owner(folder: Path) -> None:
+    subprocess.run(["chown", "root", str(folder / "cluster" / "postgresql.conf")], check=True)
+    server = EmbeddedPostgres(folder)
+    try:
+        assert await _ask(await server.start(), "SELECT 1") == 1
+    finally:
+        await server.close()
+
+
+def test_another_users_cluster_is_refused_in_one_sentence(folder: Path) -> None:
+    here = (folder / "cluster").stat()
+    somebody = Account(here.st_uid + 1, here.st_gid, switch=False)
+    with pytest.raises(EmbeddedError, match="belong to another user") as refused:
+        hold(folder / "cluster", somebody)
+    assert "chown -R" in str(refused.value)
+    assert "\n" not in str(refused.value)
