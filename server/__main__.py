@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import logging
+import shutil
 import signal
 import socket
 import sys
@@ -13,9 +15,12 @@ import sys
 import uvloop
 
 from server.app import Server
+from server.commands import CANNOT_START, check_data_dir, in_words
 from server.demo import run_demo
 from server.settings import SettingError, Settings
 from server.wiring import CannotStart
+
+log = logging.getLogger(__name__)
 
 SLOW_CALLBACK = 0.020
 """Seconds that one callback may hold the event loop."""
@@ -25,15 +30,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="bin/run", description="The Social Flow server.")
     arguments.add_argument("--demo", action="store_true", help="also push a generated live broadcast")
     options = arguments.parse_args()
+    settings: Settings | None = None
     try:
         settings = Settings.load()
+        check_data_dir(settings)
         uvloop.run(serve(settings, demo=options.demo))
     except SettingError as error:
         sys.exit(f"Setting: {error}")
-    except CannotStart as error:
-        sys.exit(f"Cannot start: {error}")
-    except OSError as error:
-        sys.exit(f"Cannot start: {in_words(error)}")
+    except CANNOT_START as error:
+        sys.exit(f"Cannot start: {in_words(error, settings)}")
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
@@ -44,11 +49,18 @@ async def serve(settings: Settings, *, demo: bool) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     http = bind(settings.http_host, settings.http_port, "HTTP_PORT")
+    # RTMP's ports are bound late, when all behind them is there: whether they are free is better known now.
+    if settings.rtmp_port:
+        bind(settings.rtmp_host, settings.rtmp_port, "RTMP_PORT").close()
+    if settings.tls_cert and settings.rtmps_port:
+        bind(settings.rtmp_host, settings.rtmps_port, "RTMPS_PORT").close()
     server = Server(settings)
     demonstration: asyncio.Task[None] | None = None
     try:
         await server.start(http)
         announce(settings, server)
+        if low := low_disk(settings):
+            log.warning(low)
         if demo:
             demonstration = loop.create_task(
                 run_demo(
@@ -111,12 +123,15 @@ def network_address() -> str | None:
     return None
 
 
-def in_words(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full ({error.filename or 'DATA_DIR'}). Free some space, or set DATA_DIR to another disk."
-    if error.errno in (errno.EACCES, errno.EROFS):
-        return f"no right to write {error.filename}. Set DATA_DIR to a folder of your own."
-    return str(error)
+def low_disk(settings: Settings) -> str | None:
+    """A sentence when the disk under DATA_DIR has less room than recording asks for."""
+    free = shutil.disk_usage(settings.data_path).free
+    if not settings.record or free >= settings.disk_min_free:
+        return None
+    return (
+        f"{free >> 20} MiB are free under DATA_DIR ({settings.data_path}), and nothing new is recorded below "
+        f"{settings.disk_min_free >> 20} MiB (DISK_MIN_FREE={settings.disk_min_free}, in bytes)"
+    )
 
 
 def say(text: str) -> None:

@@ -77,7 +77,7 @@ class Settings:
         60.0, "a publisher that sends more than this for some seconds is closed; 0: no limit, Mbit/s"
     )
     ingest_max_ahead: float = _setting(
-        30.0, "a publisher whose media runs further ahead of the clock than this is closed, s"
+        30.0, "a publisher whose media runs further ahead of the clock than this is closed; 0: no limit, s"
     )
 
     # packaging
@@ -129,43 +129,51 @@ class Settings:
 
     @classmethod
     def load(cls, environ: typing.Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
-        """Read the environment over the file. Raises SettingError."""
+        """Read the environment over the file. Raises SettingError, which tells everything that is wrong at once."""
         values = dict(_read_env_file(env_file)) if env_file else {}
         values.update(os.environ if environ is None else environ)
         hints = typing.get_type_hints(cls)
-        given = {
-            f.name: _parse(f.name.upper(), hints[f.name], values[f.name.upper()])
-            for f in fields(cls)
-            if values.get(f.name.upper(), "") != ""
-        }
+        given: dict[str, object] = {}
+        wrong: list[str] = []
+        for f in fields(cls):
+            name = f.name.upper()
+            if values.get(name, "") == "":
+                continue
+            try:
+                given[f.name] = _parse(name, hints[f.name], values[name])
+            except SettingError as error:
+                wrong.append(str(error))
         settings = cls(**typing.cast(typing.Any, given))
-        settings._check()
+        wrong += settings._wrong()
+        if wrong:
+            raise SettingError("; ".join(wrong))
         return settings
 
-    def _check(self) -> None:
+    def _wrong(self) -> typing.Iterator[str]:
+        """What cannot be, a sentence each."""
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise SettingError(f"{name.upper()} is {getattr(self, name)!r}; it takes {' | '.join(allowed)}")
+                yield f"{name.upper()} is {getattr(self, name)!r}; it takes {' | '.join(allowed)}"
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise SettingError(f"{f.name.upper()} is '{value}'; it takes a number")
-            if isinstance(value, int | float) and value < 0:
-                raise SettingError(f"{f.name.upper()} is {value}; it cannot be negative")
+                yield f"{f.name.upper()} is '{value}'; it takes a number"
+            elif isinstance(value, int | float) and value < 0:
+                yield f"{f.name.upper()} is {value}; it cannot be negative"
         for name in ("http_port", "rtmp_port", "rtmps_port"):
             if getattr(self, name) > 65535:
-                raise SettingError(f"{name.upper()} is {getattr(self, name)}; a port is at most 65535")
+                yield f"{name.upper()} is {getattr(self, name)}; a port is at most 65535"
         for name, schemes in _SCHEMES.items():
             if (value := getattr(self, name)) and not value.startswith(schemes):
                 # the value may hold a password
-                raise SettingError(f"{name.upper()} begins with {' or '.join(schemes)}")
+                yield f"{name.upper()} begins with {' or '.join(schemes)}"
         for name in ("lease_seconds", "http_write_timeout"):
-            if getattr(self, name) <= 0:
-                raise SettingError(f"{name.upper()} must be above 0")
+            if getattr(self, name) == 0:  # below 0 is told above
+                yield f"{name.upper()} must be above 0"
         if self.segment_seconds >= self.target_duration + 0.5:
-            raise SettingError("SEGMENT_SECONDS must be smaller than TARGET_DURATION")
+            yield "SEGMENT_SECONDS must be smaller than TARGET_DURATION"
         if bool(self.tls_cert) != bool(self.tls_key):
-            raise SettingError("TLS_CERT and TLS_KEY go together")
+            yield "TLS_CERT and TLS_KEY go together"
 
 
 _CHOICES = {

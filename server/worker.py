@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import signal
 import sys
 
 import uvloop
 
+from server.commands import CANNOT_START, check_data_dir, in_words
 from server.kit.logs import configure
 from server.settings import SettingError, Settings
 from server.wiring import WorkerWiring
@@ -29,13 +31,26 @@ async def work(settings: Settings) -> None:
 
 
 def main() -> None:
+    arguments = argparse.ArgumentParser(
+        prog="bin/worker",
+        description="Work on jobs beside the servers of a fleet, until SIGTERM or Ctrl-C. DATABASE_URL names their "
+        "database; every other setting is the servers' too.",
+    )
+    arguments.parse_args()
     try:
         settings = Settings.load()
     except SettingError as error:
         sys.exit(f"Setting: {error}")
     if not settings.database_url:
         sys.exit("Setting: DATABASE_URL is empty; without it the server itself works off the jobs.")
-    uvloop.run(work(settings))
+    try:
+        if not settings.s3_endpoint:
+            check_data_dir(settings)
+        uvloop.run(work(settings))
+    except SettingError as error:
+        sys.exit(f"Setting: {error}")
+    except CANNOT_START as error:
+        sys.exit(f"Cannot start: {in_words(error, settings)}")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ async def test_a_database_that_is_away_is_one_sentence() -> None:
     status, _, errors = await command("server.migrate", DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
     assert status == 1
     assert "Traceback" not in errors
-    assert errors.startswith("The database cannot be used")
+    assert errors == "Cannot start: there is no PostgreSQL at 127.0.0.1:9. Is it running, and is DATABASE_URL right?\n"
 
 
 async def test_commands_join_the_embedded_database_of_a_running_server(tmp_path: Path) -> None:
