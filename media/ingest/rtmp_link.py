@@ -78,6 +78,7 @@ class RtmpLink:
         self._connection = connection
         self._since = self._waiting_since = self._last = time.monotonic()
         self._pace = Pace(host.max_bitrate, self._since)
+        self._frames = 0
         self._publisher: Publisher | None = None
         self._intake: Intake | None = None
         self._admitting = False
@@ -177,7 +178,8 @@ class RtmpLink:
 
     def _keep_pace(self, now: float) -> None:
         received = self._connection.received
-        if received >= self._pace.next_look and (reason := self._pace.excess(received, now)):
+        reason = self._pace.excess(received, now) if received >= self._pace.next_look else ""
+        if reason := reason or self._pace.crowd(self._frames, now):
             self._turn_away(reason)
 
     def on_more(self) -> None:
@@ -194,6 +196,7 @@ class RtmpLink:
         try:
             events = self._connection.receive(data)
             if events:
+                self._frames += len(events)
                 self._handle(events)
         except ProtocolError as error:
             self._turn_away(error.reason)

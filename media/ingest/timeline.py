@@ -9,6 +9,7 @@ Media may not run ahead of our own clock for long, or whoever sends it could fil
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -37,7 +38,7 @@ _MASK = (1 << 32) - 1
 
 class Timeline:
     def __init__(self, *, max_ahead: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
-        """max_ahead: seconds that media may come before its time. clock: seconds, from anywhere."""
+        """max_ahead: seconds that media may come before its time, 0: any. clock: seconds, from anywhere."""
         self.jumped = False
         """The last time given is the first after a jump; whoever acts on it sets it back."""
         self._raw: int | None = None
@@ -46,7 +47,7 @@ class Timeline:
         self._jumps: list[float] = []
         self._jump_ms = 0
         self._clock = clock
-        self._max_ahead_ms = max_ahead * 1000
+        self._max_ahead_ms = max_ahead * 1000 or math.inf
         self._ceiling = START_MS + self._max_ahead_ms  # what media may reach, as of `_ceiling_at`
         self._ceiling_at = clock()
         self._video_ms: int | None = None
@@ -127,7 +128,7 @@ class Timeline:
             ahead = self._max_ahead_ms + ms - risen
             raise TimestampError(
                 f"the stream's clock has counted {ahead / 1000:.0f} s more than have passed; "
-                f"at most {self._max_ahead_ms / 1000:g} s are taken"
+                f"at most {self._max_ahead_ms / 1000:g} s are taken: send in real time (ffmpeg: -re)"
             )
 
     def _jump(self, raw: int, last: int) -> int | None:

@@ -260,6 +260,18 @@ async def test_more_than_the_bit_rate_that_is_taken(serve: Serve, gate: OpenGate
     client.close()
 
 
+async def test_frames_that_are_tiny_and_too_many(
+    server: RtmpServer, gate: OpenGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.ingest.pace.MAX_FRAMES", 50)
+    client = await Client.to(server.port)
+    await client.publish()
+    await client.send(media(8, ASC), *[media(8, b"\xaf\x01x", i) for i in range(100)])
+    await client.read_to_end()
+    assert "frames within 10 s; at most 50" in gate.turned[0][1]
+    client.close()
+
+
 async def test_media_far_ahead_of_time(serve: Serve, gate: OpenGate) -> None:
     server = await serve(ingest_max_ahead=60.0)
     client = await Client.to(server.port)
