@@ -54,6 +54,7 @@ class Health:
         self._lock = asyncio.Lock()
         self._last: tuple[float, Report] | None = None
         self._failing: frozenset[str] = frozenset()
+        self._raised: dict[str, str] = {}
         self.started = False
         self.stopping = False
 
@@ -92,7 +93,7 @@ class Health:
         parts = dict(zip(names, await asyncio.gather(*(self._one(name) for name in names)), strict=True))
         failing = frozenset(name for name, part in parts.items() if not part.ok)
         for name in failing - self._failing:
-            _log.error("%s is not well: %s", name, parts[name].reason)
+            _log.error("%s is not well: %s", name, self._raised.get(name) or parts[name].reason)
         for name in self._failing - failing:
             _log.info("%s is well again", name)
         self._failing = failing
@@ -100,15 +101,16 @@ class Health:
 
     async def _one(self, name: str) -> Part:
         registered, started = self._checks[name], time.perf_counter()
+        self._raised.pop(name, None)
         try:
             async with asyncio.timeout(_CHECK_TIMEOUT):
                 reason = await registered.check()
         except TimeoutError:
             reason = f"no answer within {_CHECK_TIMEOUT:g} s"
         except Exception as error:
-            reason = type(error).__name__  # its text may name hosts and users, and anyone may read this
-            if name not in self._failing:
-                _log.error("the check of %s failed", name, exc_info=error)
+            # Its text may name hosts and users: that is for the log, and anyone may read the reason.
+            reason = f"the {name} cannot be used"
+            self._raised[name] = " ".join(f"{type(error).__name__}: {error}".split())
         ms = round((time.perf_counter() - started) * 1000, 2)
         return Part(ok=reason is None, needed=registered.needed, reason=reason, ms=ms)
 
