@@ -61,7 +61,7 @@ def install(
                 app.router.add_get(route.path, handler)
             else:
                 app.router.add_route(route.method, route.path, handler)
-    documents = Documents(document(routes, title=title, version=version, server=settings.base_url), routes)
+    documents = Documents(document(routes, title=title, version=version), routes)
     app.router.add_get("/openapi.json", documents.openapi)
     app.router.add_get("/problems/{code}", documents.problem)
     app.middlewares.append(edge.middleware)

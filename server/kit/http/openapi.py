@@ -22,6 +22,7 @@ from server.kit.problems import (
     Problem,
     ProblemBody,
     Unauthorized,
+    Unavailable,
     UnsupportedMediaType,
 )
 
@@ -34,8 +35,8 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
 }
 
 
-def document(routes: Sequence[Routes], *, title: str, version: str, server: str) -> dict[str, Any]:
-    """routes: all features'. server: the public address. Raises ValueError when two routes are the same."""
+def document(routes: Sequence[Routes], *, title: str, version: str) -> dict[str, Any]:
+    """routes: all features'. Raises ValueError when two routes are the same."""
     declared = [route for group in routes for route in group.routes]
     types = list(_types(declared))
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
@@ -49,7 +50,7 @@ def document(routes: Sequence[Routes], *, title: str, version: str, server: str)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
-        "servers": [{"url": server}],
+        "servers": [{"url": "/"}],  # wherever the document was read: by name, by address, behind a proxy
         "tags": _tags(routes),
         "paths": paths,
         "components": {
@@ -61,7 +62,9 @@ def document(routes: Sequence[Routes], *, title: str, version: str, server: str)
 
 def problems_of(route: Route) -> list[type[Problem]]:
     """Every problem a route can answer with: what it declares, and what its shape implies."""
-    implied: list[type[Problem]] = [Internal, BadRequest]  # what is no HTTP, or names no host, is refused everywhere
+    # What is no HTTP, or names no host, is refused everywhere; and everywhere there may be too many connections, or no
+    # database to ask.
+    implied: list[type[Problem]] = [Internal, BadRequest, Unavailable]
     if route.body is not None:
         implied += [MalformedBody, BodyTooLarge, UnsupportedMediaType, Invalid]
     if route.query is not None:
