@@ -24,7 +24,7 @@ from server.settings import Settings
 from server.streaming.addresses import Address
 from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
-from server.web.routes import install_pages
+from server.web.routes import install_pages, not_found_page
 from server.wiring import Wiring
 from storage.objects import StoreError
 from storage.postgres.database import DatabaseUnavailable
@@ -61,6 +61,7 @@ def build_app(wiring: Wiring) -> web.Application:
         observer=wiring.metrics,
         media_prefixes=(*MEDIA_PREFIXES, "/assets/"),
         unavailable=A_PART_IS_AWAY,
+        not_found_page=not_found_page,
     )
     wiring.media.install(app)
     app.router.add_get("/ws", wiring.sockets.handle)
