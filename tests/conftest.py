@@ -136,7 +136,14 @@ def s3(s3_server: S3Server) -> S3:
     return S3(s3_server.endpoint, bucket, "us-east-1", ACCESS_KEY, SECRET_KEY, s3_server)
 
 
-LOOP_GUARDED = ("tests/realtime/", "tests/media/ingest/", "tests/server/kit/")
+LOOP_GUARDED = (
+    "tests/realtime/",
+    "tests/media/ingest/",
+    "tests/media/package/",
+    "tests/server/kit/",
+    "tests/server/community/",
+    "tests/server/identity/",
+)
 """Folders whose tests run code of the event loop."""
 LOOP_EXEMPT = (
     # These tests themselves work for over 20 ms in the loop: hundreds of sessions at once, a document's validation,
@@ -147,6 +154,16 @@ LOOP_EXEMPT = (
     "tests/server/kit/test_openapi.py",
     # bodies of megabytes; tracebacks, which are read from the source files
     "tests/server/kit/test_requests.py",
+    # minutes of media handed over in one go, which otherwise take minutes to come; the tests decode it in the loop
+    "tests/media/package/test_dash.py",
+    "tests/media/package/test_journal.py::test_a_long_broadcast_is_resumed_beside_the_loop",
+    "tests/media/package/test_live.py::test_delta_updates",
+    "tests/media/package/test_live.py::test_a_long_broadcast_keeps_its_window_and_its_memory",
+    "tests/media/package/test_media.py",
+    # fifty clients in the same loop, each of which reads everything; tracebacks; tokens signed by the test
+    "tests/server/community/test_chat.py::test_fifty_writers_get_dense_offsets_in_one_order_that_all_see",
+    "tests/server/community/test_chat.py::test_a_fault_in_telling_neither_loses_nor_doubles",
+    "tests/server/identity/test_tokens.py::test_the_memory_is_bounded",
     "tests/media/ingest/test_rtmp.py::test_hostile_clients_cost_a_closed_connection[huge message]",
 )
 
