@@ -46,6 +46,7 @@ from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
 from storage.jobs import Jobs, Worker
 from storage.objects import ObjectStore
+from storage.objects.deletions import Deletions
 from storage.objects.folder import FolderStore
 from storage.objects.s3 import S3Store
 from storage.objects.spool import Spool
@@ -350,7 +351,7 @@ class WorkerWiring:
             await objects.start()
             self._closing.push_async_callback(objects.close)
             chat = ChatStore(database)
-            worker = _worker(settings.database_url, database, objects, chat.forget_room, settings)
+            worker = _worker(settings.database_url, database, Deletions(objects), chat.forget_room, settings)
             await worker.start()
             self._closing.push_async_callback(worker.close)
         except BaseException:

@@ -33,6 +33,9 @@ from media.samples import Kind, Sample, Track
 STEP = 0.04
 """Timelines begin at multiples of this, s: a whole number of ticks in every timescale."""
 
+GAPS_AT_ONCE = 120
+"""Most segments that a process that died elsewhere is taken to have shown since its journal."""
+
 INITS_KEPT = 64
 """Configurations remembered for use again; a publisher that changes more often gets new ones."""
 
@@ -185,13 +188,17 @@ class LivePackage:
 
     # after a restart
 
-    async def restore(self) -> None:
+    async def restore(self, *, from_elsewhere: bool = False) -> None:
         """Continue the broadcast of the shelf's journal: numbering, window, timeline. Media comes from the shelf.
 
-        A segment that was open when the process died is listed as a gap, so that its name is never used again. The
-        work is done in a thread: nobody else may use the package until this returns. Raises what the shelf does."""
+        A segment that was open when the process died is listed as a gap, so that its name is never used again.
+        from_elsewhere: it died on another machine and may have shown segments that never reached the store's journal;
+        as many as there can have been since are gaps. The work is done in a thread: nobody else may use the package
+        until this returns. Raises what the shelf does."""
         lines = await self.shelf.journal()
-        self._list_open(await asyncio.to_thread(self._read, lines))
+        history = await asyncio.to_thread(self._read, lines)
+        silent = max(0.0, self.clock() - self.origin - self._end) if from_elsewhere else 0.0
+        self._list_open(history, min(GAPS_AT_ONCE, 1 + math.ceil(silent / self.options.segment_seconds)))
 
     def resume(self, lines: bytes) -> None:
         """The same here and now, for a journal that is short."""
@@ -244,18 +251,22 @@ class LivePackage:
             rendition.fix(self.part_target)
             self.timeline.drop_before(rendition.first)
 
-    def _list_open(self, history: History) -> None:
-        """The segment that was open: a gap on a timeline of its own."""
+    def _list_open(self, history: History, count: int = 1) -> None:
+        """What was open, or shown and not in the journal: gaps on a timeline of their own."""
         if history.head is None or history.clean:
             return
         if not self.renditions:
-            self.next += 1
+            self.next += count
             return
         self._session += 1
+        for number in range(count):
+            self._list_gap(first=number == 0)
+
+    def _list_gap(self, *, first: bool) -> None:
         seconds = self.options.segment_seconds
         scales = {x: r.pieces[-1].scale for x, r in self.renditions.items()}
         line = SegmentLine(
-            self.next, self._session, self._end, self.origin + self._end, True, self.part_target,
+            self.next, self._session, self._end, self.origin + self._end, first, self.part_target,
             {
                 x: PieceLine(round(self._end * scale), round(seconds * scale), scale, 0, True, "")
                 for x, scale in scales.items()

@@ -270,16 +270,15 @@ class Director:
             self._note(
                 row.channel_id, row.id, "not_recorded", "the disk is nearly full: live goes on, nothing is recorded"
             )
-        if writer not in (None, self._options.node):
+        from_elsewhere = writer not in (None, self._options.node)
+        if from_elsewhere:
             # what this node may have of it is older than what the store has
             await self._spool.abandon(prefix(row.id))
         shelf = self._spool.shelf(prefix(row.id))
         package = LivePackage(replace(self._packaging, record=record), shelf)
         if row.started_at is not None or fence > 1:
             # also when the row does not know that it was live: its names must not be used again
-            lines = await shelf.journal()
-            if lines:
-                package.resume(lines)
+            await package.restore(from_elsewhere=from_elsewhere)
         media = Media(str(row.id), self)
         media.add(package)
         live = Live(row, fence, media, package, shelf)

@@ -328,3 +328,20 @@ async def test_answers_say_how_long_they_may_be_kept(package: LivePackage, kit: 
     assert now(package, "v.m3u8") is now(package, "v.m3u8"), "the second request is one look-up"
     assert now(package, "index.mpd").content_type == "application/dash+xml"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text(now(package, "time")))
+
+
+async def test_a_takeover_uses_no_name_that_the_dead_machine_may_have_shown(
+    kit: SimpleNamespace, clock: SimpleNamespace, shelf: SimpleNamespace
+) -> None:
+    package = LivePackage(PackageOptions(), shelf, clock)
+    live(package, kit, clock, 5.01)  # 0 and 1 are closed, 2 is open; it goes on, but its journal does not
+    clock.now += 10.0
+    again = LivePackage(PackageOptions(), shelf, clock)
+    await again.restore(from_elsewhere=True)
+    lines = text(now(again, "v.m3u8")).splitlines()
+    gaps = [lines[n + 2] for n, line in enumerate(lines) if line == "#EXT-X-GAP"]
+    assert gaps[0] == "v-2.m4s"
+    assert len(gaps) >= 1 + (5.01 - 4 + 10) / 2
+    assert again.next == 2 + len(gaps)
+    live(again, kit, clock, 3.0)
+    assert f"v-{2 + len(gaps)}.m4s" in text(now(again, "v.m3u8"))
