@@ -38,7 +38,9 @@ async def test_from_nothing_to_a_recording_with_its_chat(browser: Browser, place
         await expect(page.locator(".measure strong").nth(1)).to_have_text(re.compile(r"2\d\.\d fps"), timeout=30_000)
         await expect(page.locator(".measure strong").nth(2)).to_have_text(re.compile(r"\d\.\d s"), timeout=30_000)
         await expect(page.locator(".advice li").first).to_contain_text("2 s", timeout=30_000)
-        await expect(page.locator(".events li").first).to_be_visible()
+        await expect(page.locator(".events li", has_text="On air")).to_contain_text(
+            "H.264 320 \u00d7 180, 25 fps; AAC 44.1 kHz"
+        )
         link = await page.get_by_role("link", name="Open page").get_attribute("href")
         assert link
 
@@ -104,6 +106,26 @@ async def test_a_password_is_asked_for_in_forms_only(browser: Browser, place: Pl
     await expect(page.locator("#copy-key")).to_have_count(1)
     loose = "[...document.querySelectorAll('input[type=password]')].filter((input) => !input.form).length"
     assert await page.evaluate(loose) == 0
+
+
+async def test_what_is_wrong_is_said_at_its_field_and_nothing_moves(browser: Browser, place: Place) -> None:
+    taken = await place.register("taken")
+    page = (await window(await browser.new_context(), f"{place.http}/studio")).page
+    form = page.locator(".account-form")
+    before = await form.bounding_box()
+    await page.get_by_label("E-mail").fill("somebody@example.org")
+    await page.get_by_label("Username").fill(taken.username)
+    await page.get_by_label("Password").fill("short")
+    await page.get_by_role("button", name="Create account").click()
+    await expect(page.locator(".field", has_text="Password").locator(".wrong")).to_have_text("Ten characters at least.")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Create account").click()
+    await expect(page.locator(".field", has_text="Username").locator(".wrong")).to_contain_text("is taken")
+    await expect(page.get_by_label("Username")).to_be_focused()
+    after = await form.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert abs(before["height"] - after["height"]) <= 2
 
 
 async def test_a_new_key_ends_the_old_one(browser: Browser, place: Place) -> None:

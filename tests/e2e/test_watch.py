@@ -179,6 +179,58 @@ async def test_a_phone_has_picture_and_chat_on_one_screen(
         assert await here.page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
+@pytest.mark.parametrize(("width", "height"), [(640, 400), (320, 256), (1280, 400)])
+async def test_enlarged_text_leaves_everything_within_reach(
+    browser: Browser, place: Place, width: int, height: int
+) -> None:
+    """WCAG 2.2, 1.4.4 and 1.4.10: 200 % and 400 % of a desktop window are small windows with a mouse."""
+    demo = await place.demo()
+    context = await browser.new_context(viewport={"width": width, "height": height})
+    await context.add_init_script((await place.register()).session())
+    here = await window(context, f"{place.http}/watch/{demo}")
+    await expect(here.page.locator(".chat-input")).to_be_visible()
+    await expect(here.page.locator("#title")).not_to_have_text("")
+    for selector in (".brand", "#title", "#owner", "#description", ".messages", ".chat-input", ".controls"):
+        one = here.page.locator(selector)
+        await one.scroll_into_view_if_needed()
+        await expect(one).to_be_in_viewport()
+    assert await here.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_a_phone_on_its_side_scrolls_to_what_it_is_about(browser: Browser, place: Place) -> None:
+    demo = await place.demo()
+    context = await browser.new_context(viewport={"width": 844, "height": 390}, has_touch=True, is_mobile=True)
+    here = await window(context, f"{place.http}/watch/{demo}")
+    await expect(here.page.locator("#description")).to_be_visible()
+    for selector in (".brand", "#title", "#description"):
+        await here.page.locator(selector).scroll_into_view_if_needed()
+        await expect(here.page.locator(selector)).to_be_in_viewport()
+
+
+async def test_a_message_is_counted_as_the_server_counts_and_never_cut(browser: Browser, place: Place) -> None:
+    demo = await place.demo()
+    context = await browser.new_context()
+    await context.add_init_script((await place.register()).session())
+    here = await window(context, f"{place.http}/watch/{demo}")
+    page = here.page
+    await page.locator(".chat-input").fill("🎉" * 399)
+    await expect(page.locator(".chat-left")).to_be_hidden()
+    await page.locator(".chat-input").fill("🎉" * 503)
+    await expect(page.locator(".chat-left")).to_have_text("3 too many")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".chat-trouble")).to_contain_text("take away 3")
+    assert await page.locator(".chat-input").input_value() == "🎉" * 503
+    await here.says("🎉" * 500)
+    await here.reads("🎉" * 500)
+    row = page.locator(".message", has_text="🎉" * 500)
+    folded = await row.bounding_box()
+    await row.get_by_role("button", name="more").click()
+    unfolded = await row.bounding_box()
+    assert folded is not None
+    assert unfolded is not None
+    assert folded["height"] < unfolded["height"]
+
+
 async def test_the_keyboard_is_enough(browser: Browser, place: Place) -> None:
     demo = await place.demo()
     here = await window(await browser.new_context(), f"{place.http}/watch/{demo}")
@@ -236,6 +288,9 @@ async def test_before_it_starts_when_it_breaks_and_after_it(browser: Browser, pl
         await expect(page.locator(".player-banner")).to_be_hidden(timeout=20_000)
         await here.plays(within=30)  # the same player goes on
         await place.call("POST", "/live/end", {"stream_id": made["id"]}, owner.access_token)
+        await expect(page.locator("#state")).to_have_text("Ended")  # and not yet a recording
+        await expect(page.locator(".chat-status")).to_have_text("The chat has ended.")
+        await expect(page.locator(".chat-nothing")).to_have_text("Nobody wrote during this broadcast.")
     await expect(page.locator(".curtain strong")).to_have_text("The broadcast has ended", timeout=25_000)
     await page.get_by_role("button", name="Watch the recording").click()
     await here.plays(within=20)
@@ -247,6 +302,15 @@ async def test_a_broadcast_that_is_not_there_is_said_so(browser: Browser, place:
         here = await window(await browser.new_context(), f"{place.http}/watch/{id}")
         await expect(here.page.locator(".curtain strong")).to_have_text("There is no such broadcast")
         await expect(here.page.get_by_role("button", name="See what is live")).to_be_visible()
+        await expect(here.page.locator("#chat")).to_be_hidden()
+        await expect(here.page.locator(".bone")).to_have_count(0)
+    for path in ("/watch", "/no/such/page"):
+        page = await (await browser.new_context()).new_page()
+        answer = await page.goto(place.http + path)
+        assert answer is not None
+        assert answer.status == 404
+        await page.get_by_role("link", name="See what is live").click()
+        await expect(page.get_by_role("heading", name="Live now")).to_be_visible()
 
 
 async def test_chat_comes_back_with_exactly_what_was_missed(browser: Browser, place: Place) -> None:

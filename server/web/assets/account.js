@@ -12,7 +12,7 @@ export function signInForm({ mode = 'login', done }) {
   const name = field('username', 'Username', {
     autocomplete: 'username', required: true, minlength: 3, maxlength: 30, pattern: '[A-Za-z0-9_.\\-]+', autocapitalize: 'none',
     spellcheck: 'false',
-  }, '3 to 30 letters, digits, . _ -  Everybody sees it.');
+  }, 'Everybody sees it. Letters, digits, dot, dash, underscore.');
   const password = field('password', 'Password', { type: 'password', required: true, maxlength: 200 });
   const submit = h('button', { class: 'button primary wide', type: 'submit' });
   const other = h('button', { class: 'link', type: 'button', onclick: () => switchTo(current === 'login' ? 'register' : 'login') });
@@ -74,7 +74,7 @@ export function signInForm({ mode = 'login', done }) {
     const fields = { email, username: name, password };
     const found = [];
     if (!registering && error.status === 401) found.push([password, 'E-mail, username or password is wrong.']);
-    else if (error.code === 'username_taken') found.push([name, error.message]);
+    else if (error.code === 'username_taken') found.push([name, 'This username is taken; choose another.']);
     else if (error.code === 'email_taken') found.push([email, error.message]);
     else {
       for (const { path, message } of error.problem?.errors ?? []) {

@@ -47,10 +47,11 @@ export class Player {
     this.engine?.close();
     const engine = this.engine = new Engine(this.video);
     engine.addEventListener('trouble', ({ detail }) => {
-      if (detail.fatal) this.say('This cannot be played', detail.message); else this.note(detail.message);
+      if (detail.fatal) this.say('This cannot be played', detail.message); else this.#hitch(detail.message);
     });
-    engine.addEventListener('quiet', () => this.note(''));
+    engine.addEventListener('quiet', () => this.#hitch(''));
     this.say('');
+    this.#hitch('');
     this.still = false;
     this.#busy();
     this.place.dataset.open = '';
@@ -91,7 +92,13 @@ export class Player {
   }
 
   /** A line over the picture, which goes on below it. */
-  note(text) {
+  note(text) { this.noted = text; this.#banner(); }
+
+  /** What the engine complains of; why it is so, when that is known, says more. */
+  #hitch(text) { this.hitch = text; this.#banner(); }
+
+  #banner() {
+    const text = this.noted || this.hitch || '';
     this.banner.hidden = !text;
     setText(this.banner, text);
   }

@@ -6,7 +6,7 @@ const KINDS = {
   connected: 'Connected', live: 'On air', tracks: 'Format', interrupted: 'Interrupted', ended: 'Ended',
   refused: 'Refused', left: 'Left early',
 };
-const ENCODERS = [[/obs/i, 'OBS'], [/^(lavf|ffmpeg)/i, 'ffmpeg'], [/gst|gstreamer/i, 'GStreamer'], [/larix/i, 'Larix'], [/wirecast/i, 'Wirecast'], [/xsplit/i, 'XSplit'], [/vmix/i, 'vMix']];
+const ENCODERS = [[/obs/i, 'OBS'], [/lavf|ffmpeg/i, 'ffmpeg'], [/gst|gstreamer/i, 'GStreamer'], [/larix/i, 'Larix'], [/wirecast/i, 'Wirecast'], [/xsplit/i, 'XSplit'], [/vmix/i, 'vMix']];
 
 /** → {kind, text, raw}: what to show, and the server's words. */
 export function inWords({ kind, detail }) {
@@ -20,7 +20,7 @@ function say(kind, raw) {
   return sentence(raw.replaceAll('the publisher', 'your encoder').replaceAll('the encoder', 'your encoder'));
 }
 
-/** "Lavf60.16.100 by rtmp" → "ffmpeg connected over RTMP." */
+/** "FMLE/3.0 (compatible; Lavf60.16.100) by rtmp" → "ffmpeg connected over RTMP." */
 function encoder(raw) {
   const [, name, protocol] = /^(.*) by (\S+)$/.exec(raw) ?? [];
   if (!name) return sentence(raw);

@@ -99,7 +99,7 @@ export class Live {
       this.keys.add(health.key_distance);
     }
     this.#list(this.advice, (health?.advice ?? []).map((text) => [text, () => h('li', {}, text)]));
-    this.#list(this.events, [...(broadcast.events ?? [])].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 50).map((event) => [
+    this.#list(this.events, [...(broadcast.events ?? [])].sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).filter(notSaidBefore).slice(0, 50).map((event) => [
       `${event.at}${event.kind}${event.detail}`,
       () => {
         const { kind, text, raw } = inWords(event);
@@ -153,3 +153,9 @@ export class Live {
     this.id = undefined;
   }
 }
+
+/** The same thing twice in a row is read once. */
+const notSaidBefore = (event, index, all) => {
+  const before = all[index + 1];
+  return !before || before.kind !== event.kind || before.detail !== event.detail;
+};

@@ -108,6 +108,7 @@ export class Setup {
     const id = broadcast?.id ?? null;
     if (broadcast?.ingest?.rtmp_server) this.server.set(broadcast.ingest.rtmp_server);
     if (id === this.id) return;
+    if (id && !this.exists) this.#readKey();
     const typing = this.form.contains(document.activeElement) && this.title.input.value && !broadcast;
     this.id = id;
     setText(this.heading, id ? 'This broadcast' : 'New broadcast');

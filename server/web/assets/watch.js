@@ -52,6 +52,10 @@ async function look() {
   } catch (error) {
     if (error.status === 404 || error.status === 400 || error.status === 422) return missing();
     if (!broadcast) player.say('This does not load', error.message, { text: 'Try again', act: look });
+    else if (playing === 'live' && player.video.readyState < 3 && !(error.status >= 400 && error.status < 500)) {
+      $('state').className = 'badge interrupted';
+      setText($('state'), 'Connecting…');
+    }
     looking = setTimeout(look, LOOK_AGAIN / 2);
     return undefined;
   }
@@ -167,6 +171,14 @@ async function watchRecording() {
 }
 
 onChange(() => { if (broadcast) look(); });
+let lost = false;
+socket.addEventListener('status', ({ detail }) => {
+  if (!broadcast || broadcast.state === 'ended' || (detail.connected && !lost)) return;
+  lost = !detail.connected;
+  // what the socket could not tell meanwhile; not everybody in the same moment
+  clearTimeout(looking);
+  looking = setTimeout(look, (lost ? 1500 : 0) + Math.random() * 1500);
+});
 setInterval(() => { if (broadcast && !document.hidden) paint(); }, 30_000);
 addEventListener('pagehide', () => player.engine?.seats?.release());
 addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
