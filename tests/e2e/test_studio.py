@@ -98,7 +98,7 @@ async def test_a_password_is_asked_for_in_forms_only(browser: Browser, place: Pl
     page = (await window(context, f"{place.http}/")).page
     await page.get_by_role("button", name="Sign in").first.click()
     await expect(page.locator("form.account-form input[type=password]")).to_be_visible()
-    await page.get_by_label("E-mail or user name").fill(owner.username)
+    await page.get_by_label("E-mail or username").fill(owner.username)
     await page.get_by_label("Password").fill(PASSWORD)
     await page.locator("form.account-form button[type=submit]").click()
     await expect(page.locator("form.account-form")).to_have_count(0)

@@ -12,7 +12,7 @@ export function signInForm({ mode = 'login', done }) {
   const name = field('username', 'Username', {
     autocomplete: 'username', required: true, minlength: 3, maxlength: 30, pattern: '[A-Za-z0-9_.\\-]+', autocapitalize: 'none',
     spellcheck: 'false',
-  }, 'Everybody sees it. Letters, digits, dot, dash, underscore.');
+  }, 'Everybody sees it. Letters, digits, . _ and -');
   const password = field('password', 'Password', { type: 'password', required: true, maxlength: 200 });
   const submit = h('button', { class: 'button primary wide', type: 'submit' });
   const other = h('button', { class: 'link', type: 'button', onclick: () => switchTo(current === 'login' ? 'register' : 'login') });
@@ -41,8 +41,8 @@ export function signInForm({ mode = 'login', done }) {
     const registering = current === 'register';
     trouble.hidden = true;
     const checks = [
-      [email, !email.input.value.trim() ? 'Fill this in.' : registering && email.input.validity.typeMismatch ? 'An e-mail address looks like name@example.org.' : ''],
-      [name, registering && !name.input.checkValidity() ? 'It has 3 to 30 letters, digits, dots, dashes, underscores.' : ''],
+      [email, !email.input.value.trim() ? 'Fill this in.' : registering && email.input.validity.typeMismatch ? 'An address looks like name@example.org.' : ''],
+      [name, registering && !name.input.checkValidity() ? '3 to 30 letters, digits, . _ or -, please.' : ''],
       [password, !password.input.value ? 'Fill this in.' : registering && password.input.value.length < 10 ? 'Ten characters at least.' : ''],
     ];
     for (const [one, text] of checks) one.say(text);
