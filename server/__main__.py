@@ -20,7 +20,7 @@ from server.demo import run_demo
 from server.settings import SettingError, Settings
 from server.wiring import CannotStart
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("server")
 
 SLOW_CALLBACK = 0.020
 """Seconds that one callback may hold the event loop."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
@@ -74,6 +76,9 @@ def run(command: Coroutine[object, object, None]) -> None:
         sys.exit(f"Setting: {error}")
     except CommandError as error:
         sys.exit(str(error))
+    except BrokenPipeError:  # who read along, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except CANNOT_START as error:
         sys.exit(f"Cannot start: {in_words(error, settings)}")
     except KeyboardInterrupt:
@@ -84,11 +89,18 @@ def in_words(error: BaseException, settings: Settings | None) -> str:
     """One of CANNOT_START as a sentence for the operator. Never has the password of DATABASE_URL in it."""
     if isinstance(error, CannotStart) and isinstance(error.__cause__, DatabaseUnavailable):
         error = error.__cause__
-    if isinstance(error, (DatabaseUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)):
+    if isinstance(error, (DatabaseUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)) or _no_connection(error):
         return _database_in_words(error, settings)
-    if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+    if isinstance(error, OSError):
         return _system_in_words(error)
     return str(error) or type(error).__name__
+
+
+def _no_connection(error: BaseException) -> bool:
+    """Also several refusals in one, which have no number, and a name that leads nowhere."""
+    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError) or error.filename:
+        return False
+    return isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)) or error.errno is None
 
 
 def _database_in_words(error: BaseException, settings: Settings | None) -> str:

@@ -146,7 +146,7 @@ class Settings:
         settings = cls(**typing.cast(typing.Any, given))
         wrong += settings._wrong()
         if wrong:
-            raise SettingError("; ".join(wrong))
+            raise SettingError(". ".join(wrong))
         return settings
 
     def _wrong(self) -> typing.Iterator[str]:

@@ -99,3 +99,18 @@ async def test_commands_join_the_embedded_database_of_a_running_server(tmp_path:
     status, out, errors = await command("server.migrate", "--status", DATA_DIR=str(tmp_path), DATABASE_URL="")
     assert status == 0, errors
     assert "not applied" not in out
+
+
+async def test_a_reader_that_has_seen_enough_ends_a_command_quietly(database_url: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "server.migrate", "--status"),
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url},
+        stdout=write,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(write)
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, errors) == (1, b"")

@@ -109,7 +109,9 @@ def test_a_connection_that_is_refused_in_words() -> None:
     settings = Settings(database_url="postgresql://ada:secret@db.example.org:6432/x")
     error = DatabaseUnavailable("no connection")
     error.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    for failure in (error, error.__cause__):
+    many = OSError("Multiple exceptions: [Errno 111] …, [Errno 111] …")
+    unknown = socket.gaierror(-2, "Name or service not known")
+    for failure in (error, error.__cause__, many, unknown, TimeoutError()):
         said = in_words(failure, settings)
         assert "no PostgreSQL at db.example.org:6432" in said
         assert "secret" not in said
