@@ -423,27 +423,27 @@ class Director:
         async with live.writes:
             if not live.unwritten or live.ending is not None:
                 return
-            events = len(live.events)
             live.unwritten = False
             try:
                 async with self._database.transaction() as conn:
                     ours = await store.set_state(
                         conn, live.row.id, live.fence, live.state, live.track_views(), live.started_at
                     )
-                    if ours:
-                        await self._write_events(conn, live)
+                    written = await self._write_events(conn, live) if ours else 0
             except BaseException:
                 live.unwritten = True
                 raise
-            if ours:
-                del live.events[:events]
+            del live.events[:written]
         if not ours:
             # another process took it while its publisher was away, or ended it: as at the next heartbeat
             await self._lost(live)
 
-    async def _write_events(self, conn: Connection, live: Live) -> None:
-        for kind, detail in live.events:
+    async def _write_events(self, conn: Connection, live: Live) -> int:
+        """How many were written: more may be told meanwhile."""
+        batch = list(live.events)
+        for kind, detail in batch:
             await channels.add_event(conn, live.row.channel_id, live.row.id, kind, detail)
+        return len(batch)
 
     async def _give_up(self, live: Live) -> None:
         async with live.writes, self._database.acquire() as conn:
