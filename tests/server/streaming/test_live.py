@@ -274,7 +274,8 @@ async def test_deletion_takes_the_files_along(streamer: User, server: ServerProc
     await streamer.until(started["id"], is_state("ended"))
 
     def files() -> list[str]:
-        return [str(p) for p in server.folder.rglob("*") if started["id"] in str(p) and p.is_file()]
+        found = (p for p in server.folder.rglob("*") if started["id"] in str(p) and p.is_file())
+        return [str(p) for p in found if "deleted" not in p.parts]  # the mark that keeps it deleted stays
 
     assert await eventually(files)
     await streamer.call("DELETE", f"/api/v1/live/{started['id']}", expect=204)
