@@ -144,7 +144,6 @@ async def test_gstreamer_shows_a_refusal(server: RtmpServer, gate: OpenGate) -> 
     [
         ("libx264", "aac", ("avc1.", "mp4a.40.2")),
         ("libx265", "aac", ("hvc1.1.6.L", "mp4a.40.2")),
-        ("libsvtav1", "libopus", ("av01.0.", "opus")),
         ("libvpx-vp9", "libopus", ("vp09.00.", "opus")),
     ],
 )

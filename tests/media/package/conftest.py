@@ -15,7 +15,7 @@ import pytest
 
 from media.package import LivePackage, PackageOptions
 from media.samples import VIDEO_TIMESCALE, Codec, Sample, Track
-from tests.scheduling import take_back_realtime
+from tests.av1 import encode_av1
 
 
 class MemoryShelf:
@@ -162,7 +162,7 @@ _VIDEO = {
     "libx264": (Codec.H264, "avc1.64001f"),
     "libx265": (Codec.HEVC, "hvc1.1.6.L93.B0"),
     "libvpx-vp9": (Codec.VP9, "vp09.00.31.08"),
-    "libsvtav1": (Codec.AV1, "av01.0.04M.08"),
+    "libaom-av1": (Codec.AV1, "av01.0.04M.08"),
 }
 
 
@@ -196,6 +196,8 @@ def encode(
 def _encode_video(
     seconds: float, name: str, fps: int, gop: int, options: dict[str, str], size: tuple[int, int]
 ) -> tuple[Track, list[Sample]]:
+    if name == "libaom-av1":
+        return _encode_av1(seconds, fps, gop, size)
     target = io.BytesIO()
     container = av.open(target, "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"})
     stream = container.add_stream(name, rate=fps)
@@ -206,7 +208,6 @@ def _encode_video(
         "libx264": {"preset": "ultrafast", "bf": "2", "b-pyramid": "none", "sc_threshold": "0", "b-adapt": "0"},
         "libx265": {"preset": "ultrafast", "x265-params": f"keyint={gop}:min-keyint={gop}:log-level=none"},
         "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"},
-        "libsvtav1": {"preset": "12", "svtav1-params": f"keyint={gop}:pred-struct=1:lookahead=0"},
     }[name] | options
     packets = []
     width, height = size
@@ -220,8 +221,6 @@ def _encode_video(
         frame.pts = n
         frame.time_base = Fraction(1, fps)
         packets += stream.encode(frame)
-        if n == 0:
-            take_back_realtime()
     packets += stream.encode()
     lowest = min(p.dts for p in packets)
     times = [[round((t - lowest) * p.time_base * VIDEO_TIMESCALE) for t in (p.dts, p.pts)] for p in packets]
@@ -240,6 +239,20 @@ def _encode_video(
         for (dts, pts), packet in zip(times, demuxed, strict=True)
     ]
     return Track(1, codec, VIDEO_TIMESCALE, config, text, width, height, float(fps)), samples
+
+
+def _encode_av1(seconds: float, fps: int, gop: int, size: tuple[int, int]) -> tuple[Track, list[Sample]]:
+    with av.open(io.BytesIO(encode_av1(*size, Fraction(fps), seconds, gop))) as written:
+        stream = written.streams.video[0]
+        config = bytes(stream.codec_context.extradata or b"")
+        samples = []
+        for packet in written.demux(stream):
+            if packet.size:
+                assert packet.pts is not None
+                at = round(packet.pts * packet.time_base * VIDEO_TIMESCALE)
+                samples.append(Sample(1, at, at, packet.is_keyframe, bytes(packet)))
+    codec, text = _VIDEO["libaom-av1"]
+    return Track(1, codec, VIDEO_TIMESCALE, config, text, *size, float(fps)), samples
 
 
 def _encode_audio(seconds: float, name: str, rate: int, delay: float) -> tuple[Track, list[Sample]]:

@@ -20,7 +20,7 @@ CODECS = [
     ("libx264", "aac", 44_100),
     ("libx265", "aac", 48_000),
     ("libvpx-vp9", "libopus", 48_000),
-    ("libsvtav1", "libopus", 48_000),
+    ("libaom-av1", "libopus", 48_000),
     ("libx264", "", 0),
     ("", "aac", 48_000),
 ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from media.protocols import aac, av1, h26x, opus, vp9
 from media.protocols.errors import MediaError, ProtocolError, UnsupportedMedia
-from tests.scheduling import take_back_realtime
+from tests.av1 import encode_av1
 
 
 def extradata(encoder: str, width: int, height: int, rate: Fraction, format: str = "mp4") -> bytes:
@@ -29,10 +29,9 @@ def extradata(encoder: str, width: int, height: int, rate: Fraction, format: str
             picture = av.VideoFrame(width, height, "yuv420p")
             picture.pts, picture.time_base = i, 1 / rate
             out.mux(stream.encode(picture))
-            take_back_realtime()
         out.mux(stream.encode(None))
     data = file.getvalue()
-    name = {"libx264": b"avcC", "libx265": b"hvcC", "libsvtav1": b"av1C", "libvpx-vp9": b"vpcC"}[encoder]
+    name = {"libx264": b"avcC", "libx265": b"hvcC", "libvpx-vp9": b"vpcC"}[encoder]
     at = data.index(name)
     return data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")]
 
@@ -55,8 +54,15 @@ def test_hevc(size: tuple[int, int]) -> None:
     assert parsed.codec_string.startswith("hvc1.1.6.L")
 
 
+def av1c(width: int, height: int) -> bytes:
+    """The body of av1C in a file."""
+    data = encode_av1(width, height, Fraction(30), 0.1, 30)
+    at = data.index(b"av1C")
+    return data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")]
+
+
 def test_av1() -> None:
-    parsed = av1.parse_av1c(extradata("libsvtav1", 322, 182, Fraction(30)))
+    parsed = av1.parse_av1c(av1c(322, 182))
     assert (parsed.width, parsed.height) == (322, 182)
     assert parsed.codec_string.startswith("av01.0.")
     assert parsed.codec_string.endswith("M.08")
@@ -179,5 +185,5 @@ def test_damaged_headers_are_read_or_refused(data: st.DataObject) -> None:
 REAL: list[tuple[Callable[[bytes], object], bytes]] = [
     (h26x.parse_avcc, extradata("libx264", 320, 180, Fraction(30))),
     (h26x.parse_hvcc, extradata("libx265", 320, 180, Fraction(30))),
-    (av1.parse_av1c, extradata("libsvtav1", 320, 180, Fraction(30))),
+    (av1.parse_av1c, av1c(320, 180)),
 ]
