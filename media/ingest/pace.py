@@ -17,7 +17,7 @@ MAX_FRAMES = 20_000
 
 class Pace:
     def __init__(self, megabits: float, now: float) -> None:
-        """megabits: highest bit rate, Mbit/s; 0: any."""
+        """megabits: highest bit rate, Mbit/s; 0: any, and any number of frames."""
         self.next_look: float = float("inf")
         """Bytes received at which to call `excess`."""
         self._megabits = megabits
@@ -52,6 +52,6 @@ class Pace:
         """Why these are too many frames, "" when they are not. frames: in all."""
         if now - self._frames_at >= FRAME_SECONDS:
             self._frames_at, self._frames = now, frames
-        elif frames - self._frames > MAX_FRAMES:
+        elif self._megabits and frames - self._frames > MAX_FRAMES:
             return f"{frames - self._frames} frames within {FRAME_SECONDS:g} s; at most {MAX_FRAMES}"
         return ""
