@@ -110,8 +110,10 @@ async def test_segment_cache_bytes(streamer: User, server: ServerProcess, http: 
     await streamer.call("POST", "/api/v1/live/end", {"stream_id": started["id"]})
     await streamer.until(started["id"], is_state("ended"))
     await eventually(lambda: _stored(http, server), within=20, every=0.1)
-    url, playlist = await media_playlist(http, hls)
-    names = [line.replace("v-", "a-") for line in playlist.splitlines() if line.endswith(".m4s")]  # 8 kB each
+    url = urljoin(hls, "a.m3u8")  # 8 kB each; the last moment of the picture may have no sound
+    async with http.get(url) as answer:
+        lines = (await answer.text()).splitlines()
+    names = [line for n, line in enumerate(lines) if line.endswith(".m4s") and "#EXT-X-GAP" not in lines[n - 2 : n]]
     sizes, most = 0, 0
     for name in names:
         async with http.get(urljoin(url, name)) as answer:
