@@ -46,6 +46,9 @@ class Settings:
     data_dir: str = _setting("var", "folder for the embedded database, the object folder and the spool")
     database_url: str = _setting("", "postgresql://…; empty: an embedded PostgreSQL under DATA_DIR")
     database_pool: int = _setting(32, "most connections to PostgreSQL from one process")
+    secret_key: str = _setting(
+        "", "what signs and seals is derived from this; empty: a secret made at the first start, in the database"
+    )
     redis_url: str = _setting("", "redis://…: bus and presence of a fleet; empty: inside the process")
     s3_endpoint: str = _setting("", "http(s)://… of the S3 server; empty: a folder under DATA_DIR")
     s3_bucket: str = _setting("social-flow", "bucket for media")
@@ -167,6 +170,8 @@ class Settings:
             if (value := getattr(self, name)) and not value.startswith(schemes):
                 # the value may hold a password
                 yield f"{name.upper()} begins with {' or '.join(schemes)}"
+        if 0 < len(self.secret_key) < 32:
+            yield "SECRET_KEY has at least 32 characters, made by a generator: openssl rand -base64 32"
         for name in ("lease_seconds", "http_write_timeout"):
             if getattr(self, name) == 0:  # below 0 is told above
                 yield f"{name.upper()} must be above 0"

@@ -7,7 +7,7 @@ order when `close` is called or a later part fails.
 from __future__ import annotations
 
 import logging
-import secrets
+import secrets as random
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -29,6 +29,7 @@ from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
 from server.identity.service import Identity
 from server.kit.http.address import ClientAddress
+from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
 from server.ops.metrics import Metrics
@@ -107,6 +108,8 @@ class Wiring:
             await self.database.start()  # first, as it waits for a PostgreSQL that is starting
             self._closing.push_async_callback(self.database.close)
             await migrate(self.dsn, MIGRATIONS)
+            self.secrets = Secrets(self.database, settings.secret_key)
+            await self.secrets.start()
         except (EmbeddedError, MigrationError) as error:
             raise CannotStart(str(error)) from error
         except DatabaseUnavailable as error:
@@ -347,6 +350,8 @@ class WorkerWiring:
             await database.start()
             self._closing.push_async_callback(database.close)
             await migrate(settings.database_url, MIGRATIONS)
+            secrets = Secrets(database, settings.secret_key)
+            await secrets.start()
             objects = _object_store(settings)
             await objects.start()
             self._closing.push_async_callback(objects.close)
@@ -409,7 +414,7 @@ def _node_id(data: Path) -> str:
     file = data / "node_id"
     if file.is_file() and (known := file.read_text(encoding="utf-8").strip()):
         return known
-    made = f"node-{secrets.token_hex(4)}"
+    made = f"node-{random.token_hex(4)}"
     file.write_text(made + "\n", encoding="utf-8")
     return made
 

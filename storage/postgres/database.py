@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import asyncpg
@@ -105,7 +107,13 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
-        """A connection on which each statement is its own transaction. Raises DatabaseUnavailable."""
+        """A connection on which each statement is its own transaction; inside `unit`, that one's.
+
+        Raises DatabaseUnavailable.
+        """
+        if (unit := self._joined()) is not None:
+            yield unit.connection
+            return
         if self._pool is None:
             raise DatabaseUnavailable("the database is not started")
         try:
@@ -121,6 +129,58 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside a transaction: committed when the block ends, rolled back when it raises."""
+        """A connection inside a transaction: committed when the block ends, rolled back when it raises.
+
+        Inside `unit` of the same task it is a savepoint of that transaction, which commits when the unit ends.
+        """
+        if (unit := self._joined()) is not None:
+            async with unit.connection.transaction():
+                yield unit.connection
+            return
         async with self.acquire() as connection, connection.transaction():
             yield connection
+
+    @asynccontextmanager
+    async def unit(self) -> AsyncIterator[Connection]:
+        """One transaction around all that this task does through `transaction` until the block ends.
+
+        For the edge, which stores what it answers beside the effect. What must not happen before the commit (telling
+        others) goes through `after_commit`.
+        """
+        async with self.acquire() as connection:
+            unit = Unit(self, connection, asyncio.current_task())
+            token = _unit.set(unit)
+            try:
+                async with connection.transaction():
+                    yield connection
+            finally:
+                _unit.reset(token)
+        for act in unit.acts:
+            act()
+
+    def _joined(self) -> Unit | None:
+        """The unit around this task. Tasks that it starts inherit the variable, but have a life of their own."""
+        unit = _unit.get()
+        return unit if unit is not None and unit.database is self and unit.task is asyncio.current_task() else None
+
+
+@dataclass(slots=True)
+class Unit:
+    """A transaction that others join. Dies with its block."""
+
+    database: Database
+    connection: Connection
+    task: asyncio.Task[object] | None
+    acts: list[Callable[[], None]] = field(default_factory=list)
+
+
+_unit: ContextVar[Unit | None] = ContextVar("unit", default=None)
+
+
+def after_commit(act: Callable[[], None]) -> None:
+    """Have `act` called once what this task has written is committed: at once outside a `unit`."""
+    unit = _unit.get()
+    if unit is None or unit.task is not asyncio.current_task():
+        act()
+    else:
+        unit.acts.append(act)

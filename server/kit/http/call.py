@@ -6,7 +6,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from server.kit.auth import Caller
+from server.kit.auth import Caller, Origin
 from server.kit.http.address import ClientAddress
 from server.kit.problems import Unauthorized
 
@@ -14,13 +14,14 @@ _USER_AGENT_LIMIT = 200
 
 
 class Call:
-    __slots__ = ("_addresses", "caller", "cookies", "headers", "request", "request_id")
+    __slots__ = ("_addresses", "caller", "cookies", "headers", "if_match", "request", "request_id")
 
     def __init__(self, request: web.Request, request_id: str, caller: Caller | None, addresses: ClientAddress) -> None:
         self.request = request
         self.request_id = request_id
         self.caller = caller
         self.headers: dict[str, str] = {}  # added to the answer, also to a problem
+        self.if_match: str | None = None  # the tag of If-Match, on routes that take it
         self.cookies: list[str] = []
         self._addresses = addresses
 
@@ -35,6 +36,10 @@ class Call:
     def address(self) -> str:
         """The client's IP address; trusted proxies are looked through."""
         return self._addresses.of(self.request)
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.address, self.user_agent, self.request_id)
 
     @property
     def user_agent(self) -> str:

@@ -31,7 +31,6 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.OPEN: [],
     Access.ANYONE: [{}, {"bearer": []}],
     Access.USER: [{"bearer": []}],
-    Access.ADMIN: [{"bearer": []}],
 }
 
 
@@ -73,7 +72,7 @@ def problems_of(route: Route) -> list[type[Problem]]:
         implied += [NotFound]
     if route.access is not Access.OPEN:  # also where anyone may call, a token that is sent has to be good
         implied += [Unauthorized]
-    if route.access is Access.ADMIN:
+    if route.permission is not None or (route.access is Access.USER and route.scope is None):
         implied += [Forbidden]
     return list(dict.fromkeys([*route.errors, *implied]))
 

@@ -28,7 +28,6 @@ class Access(enum.Enum):
     OPEN = "open"  # a token is not even looked at: the way to get one, or back to one
     ANYONE = "anyone"  # a token may be sent, and is then checked
     USER = "user"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,13 @@ class Route:
     description: str
     errors: tuple[type[Problem], ...]
     etag: bool
+    permission: str | None
+    scope: str | None
+    step_up: bool
+    limits: str
+    idempotent: bool
+    if_match: bool
+    audit: str | None
     example_body: Any
     example_result: Any
     takes_call: bool
@@ -87,10 +93,28 @@ class Routes:
         summary: str = "",
         errors: Sequence[type[Problem]] = (),
         etag: bool = False,
+        permission: str | None = None,
+        keys: bool = True,
+        step_up: bool = False,
+        limits: str = "",
+        idempotent: bool = False,
+        if_match: bool = False,
+        audit: str | None = None,
         example_body: Any = None,
         example_result: Any = None,
     ) -> Callable[[H], H]:
-        """status: 200, or 204 when the handler returns None. etag: answer If-None-Match (GET only)."""
+        """What the wrapper does for the route, and the document says of it.
+
+        status: 200, or 204 when the handler returns None. etag: answer If-None-Match (GET only).
+        permission: what a role of the caller has to allow, as `users.ban`.
+        keys: whether API keys of the scope `<tag>:read` or `<tag>:write` may call.
+        step_up: the person must have shown a password or another factor in the last minutes.
+        limits: the class of rate limits and time-outs; empty: `read` for GET, `write` for the rest.
+        idempotent: takes Idempotency-Key. if_match: takes If-Match, given to the handler as `call.if_match`.
+        audit: the security event that is recorded when the route has done its work.
+        """
+        if (permission is not None or step_up or idempotent) and access is not Access.USER:
+            raise TypeError(f"{method} {path}: permission, step_up and idempotent need access=Access.USER")
 
         def declare(handler: H) -> H:
             hints = typing.get_type_hints(handler, include_extras=True)
@@ -124,6 +148,13 @@ class Routes:
                     description=doc,
                     errors=tuple(errors),
                     etag=etag,
+                    permission=permission,
+                    scope=f"{self.tag}:{'read' if method == 'GET' else 'write'}" if keys else None,
+                    step_up=step_up,
+                    limits=limits or ("read" if method == "GET" else "write"),
+                    idempotent=idempotent,
+                    if_match=if_match,
+                    audit=audit,
                     example_body=example_body,
                     example_result=example_result,
                     takes_call="call" in names,

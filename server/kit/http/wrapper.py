@@ -31,7 +31,7 @@ def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Cal
     query = None if route.query is None else QueryReader(route.query)
     in_path = [(name, path_reader(kind)) for name, kind in route.path_parameters.items()]
     takes_call, raw = route.takes_call, sends_itself(route.result)
-    looks, needed = access is not Access.OPEN, access in (Access.USER, Access.ADMIN)
+    looks, needed = access is not Access.OPEN, access is Access.USER
     etag = route.etag and route.method == "GET"
     base = api_headers("" if route.result is None else "application/json")
     if etag:
@@ -45,9 +45,18 @@ def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Cal
         caller = None if token is None else await authenticate(token)
         if needed and caller is None:
             raise Unauthorized()
-        if access is Access.ADMIN and caller is not None and not caller.is_admin:
-            raise Forbidden("Only an administrator may do this.")
+        if caller is not None:
+            permit(caller)
         return caller
+
+    def permit(caller: Caller) -> None:
+        """Whether this caller may use the route at all; whose things he may touch is the feature's to say."""
+        if route.permission is not None and route.permission not in caller.permissions:
+            raise Forbidden(f"This needs the permission {route.permission}.")
+        if caller.scopes is not None and route.scope not in caller.scopes:
+            raise Forbidden(
+                f"This API key has not the scope {route.scope}." if route.scope else "API keys are not taken here."
+            )
 
     async def run(request: web.Request, call: Call, request_id: str) -> web.StreamResponse:
         arguments: dict[str, Any] = {"call": call} if takes_call else {}

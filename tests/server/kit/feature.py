@@ -32,7 +32,7 @@ from server.settings import Settings
 Client = TestClient[web.Request, web.Application]
 
 ADA = Caller(uuid7(), "ada", frozenset(), uuid7())
-ROOT = Caller(uuid7(), "root", frozenset({"admin"}), uuid7())
+ROOT = Caller(uuid7(), "root", frozenset({"admin"}), uuid7(), permissions=frozenset({"things.clear"}))
 
 
 class Taken(Conflict):
@@ -131,7 +131,7 @@ def routes() -> Routes:
     async def change(call: Call, id: UUID, number: int, name: str) -> dict[str, Any]:
         return {"number": number, "name": name, "address": call.address, "agent": call.user_agent}
 
-    @api.delete("/api/v1/things", access=Access.ADMIN)
+    @api.delete("/api/v1/things", access=Access.USER, permission="things.clear")
     async def clear(call: Call) -> None:
         """Remove all things."""
 

@@ -175,6 +175,8 @@ async def test_killed_while_the_store_is_away_only_the_open_segment_is_lost(
     s3.server.close()
     try:
         listed = await segments(http, hls, 4)
+        # A segment is listed as its last frame comes, when it is on its way to the spool; 2 s later it is there.
+        await segments(http, hls, 5)
         await server.restart(signal.SIGKILL)  # it starts without the store, too
         await push.communicate()
         ended = await streamer.until(started["id"], is_state("ended"), within=30)
