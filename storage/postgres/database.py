@@ -75,6 +75,7 @@ class Database:
                     command_timeout=40,
                     max_inactive_connection_lifetime=300,
                     server_settings=_SETTINGS,
+                    reset=_as_it_is,
                 )
                 return
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
@@ -117,7 +118,8 @@ class Database:
         if self._pool is None:
             raise DatabaseUnavailable("the database is not started")
         try:
-            connection = await self._pool.acquire(timeout=_WAIT_SECONDS)
+            async with asyncio.timeout(_WAIT_SECONDS):  # asyncpg's own time-out makes a task each time
+                connection = await self._pool.acquire()
         except TimeoutError:
             raise DatabaseUnavailable(f"no free connection to PostgreSQL within {_WAIT_SECONDS:.0f} s") from None
         except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
@@ -162,6 +164,14 @@ class Database:
         """The unit around this task. Tasks that it starts inherit the variable, but have a life of their own."""
         unit = _unit.get()
         return unit if unit is not None and unit.database is self and unit.task is asyncio.current_task() else None
+
+
+async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """What is done to a connection that comes back to the pool: nothing. asyncpg would ask the server once more.
+
+    So nobody may leave anything in a session: no LISTEN, no SET without LOCAL, no advisory lock beyond its transaction.
+    A transaction that was left open is ended by asyncpg all the same.
+    """
 
 
 @dataclass(slots=True)
