@@ -12,6 +12,7 @@ import types
 import typing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class SettingError(Exception):
@@ -62,6 +63,13 @@ class Settings:
     refresh_token_days: int = _setting(30, "lifetime of a refresh token, days")
     password_min_length: int = _setting(10, "shortest password, characters")
     argon2_concurrency: int = _setting(2, "password hashes computed at once")
+    passkey_rp_id: str = _setting(
+        "", "domain that passkeys belong to, PUBLIC_URL's or one above it; empty: the host of PUBLIC_URL"
+    )
+    passkey_origins: str = _setting(
+        "",
+        "further origins, comma-separated, whose pages and apps use our passkeys: https://… android:apk-key-hash:…",
+    )
     auth_attempts_per_minute: int = _setting(20, "log-ins and registrations per address and minute, for each process")
 
     # ingest
@@ -177,6 +185,9 @@ class Settings:
                 yield f"{name.upper()} must be above 0"
         if self.segment_seconds >= self.target_duration + 0.5:
             yield "SEGMENT_SECONDS must be smaller than TARGET_DURATION"
+        host = urlsplit(self.base_url).hostname or ""
+        if self.passkey_rp_id and not f".{host}".endswith(f".{self.passkey_rp_id}"):
+            yield "PASSKEY_RP_ID must be the host of PUBLIC_URL, or a domain above it"
         if bool(self.tls_cert) != bool(self.tls_key):
             yield "TLS_CERT and TLS_KEY go together"
 
