@@ -45,8 +45,10 @@ def limit_child() -> None:
 class Child:
     """Runs `python -m module`. Requests are served one after another; callers wait their turn."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *, seconds: float = REQUEST_SECONDS) -> None:
+        """seconds: longest one request may take."""
         self._module = module
+        self._seconds = seconds
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._served = 0
@@ -60,7 +62,7 @@ class Child:
             if time.monotonic() < self._not_before:
                 raise ChildFailed("the decoder is backing off after failures")
             try:
-                async with asyncio.timeout(REQUEST_SECONDS):
+                async with asyncio.timeout(self._seconds):
                     answer = await self._exchange(request)
             except (TimeoutError, OSError, asyncio.IncompleteReadError, ValueError, RuntimeError) as error:
                 # RuntimeError: uvloop's word for a pipe whose other end is gone
