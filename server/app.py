@@ -24,6 +24,7 @@ from server.settings import Settings
 from server.streaming.addresses import Address
 from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
+from server.trust.audit import routes as audit
 from server.web.routes import install_pages, not_found_page
 from server.wiring import Wiring
 from storage.objects import StoreError
@@ -54,6 +55,7 @@ def build_app(wiring: Wiring) -> web.Application:
             channels.routes(wiring.channels, wiring.addresses, wiring.director),
             broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
             chat.routes(wiring.chat),
+            audit.routes(wiring.audit),
             operation.routes(wiring.health, wiring.metrics, settings),
         ],
         authenticator=wiring.identity,

@@ -72,6 +72,23 @@ class Settings:
     )
     auth_attempts_per_minute: int = _setting(20, "log-ins and registrations per address and minute, for each process")
 
+    audit_retention_days: int = _setting(
+        400, "lines of the audit log are deleted after this, at least 30; 0: never, days"
+    )
+
+    # mail
+    smtp_host: str = _setting("", "the server that mail is handed to; empty: mail is written to the log, links and all")
+    smtp_port: int = _setting(587, "its port: 587 with starttls, 465 with tls, 25 with none")
+    smtp_tls: str = _setting(
+        "starttls", "none | starttls | tls: how the way there is encrypted; starttls insists on it"
+    )
+    smtp_username: str = _setting("", "name to sign in with; empty: none is needed")
+    smtp_password: str = _setting("", "its password")
+    smtp_ca: str = _setting("", "file (PEM) of the authorities that vouch for SMTP_HOST; empty: the system's")
+    mail_from: str = _setting("", "sender, as Name <address>; empty: no-reply at the host of PUBLIC_URL")
+    mail_timeout: float = _setting(30.0, "longest wait for each answer of SMTP_HOST, s")
+    mail_attempts: int = _setting(20, "how often a mail is tried: after 5 s, then twice as long, at most 10 min apart")
+
     # ingest
     reconnect_window: float = _setting(60.0, "how long a broadcast waits for its publisher to come back, s")
     publisher_dead_after: float = _setting(2.0, "a second publisher waits this long for a sign of life of the first, s")
@@ -171,7 +188,7 @@ class Settings:
                 yield f"{f.name.upper()} is '{value}'; it takes a number"
             elif isinstance(value, int | float) and value < 0:
                 yield f"{f.name.upper()} is {value}; it cannot be negative"
-        for name in ("http_port", "rtmp_port", "rtmps_port"):
+        for name in ("http_port", "rtmp_port", "rtmps_port", "smtp_port"):
             if getattr(self, name) > 65535:
                 yield f"{name.upper()} is {getattr(self, name)}; a port is at most 65535"
         for name, schemes in _SCHEMES.items():
@@ -188,12 +205,20 @@ class Settings:
         host = urlsplit(self.base_url).hostname or ""
         if self.passkey_rp_id and not f".{host}".endswith(f".{self.passkey_rp_id}"):
             yield "PASSKEY_RP_ID must be the host of PUBLIC_URL, or a domain above it"
+        if bool(self.smtp_username) != bool(self.smtp_password):
+            yield "SMTP_USERNAME and SMTP_PASSWORD go together"
+        if 0 < self.audit_retention_days < 30:
+            yield "AUDIT_RETENTION_DAYS is at least 30, or 0 to keep the log for ever"
+        for name in ("mail_attempts", "mail_timeout"):
+            if getattr(self, name) == 0:
+                yield f"{name.upper()} must be above 0"
         if bool(self.tls_cert) != bool(self.tls_key):
             yield "TLS_CERT and TLS_KEY go together"
 
 
 _CHOICES = {
     "registration": ("open", "closed"),
+    "smtp_tls": ("none", "starttls", "tls"),
     "log_format": ("text", "json"),
     "log_level": ("debug", "info", "warning", "error"),
 }

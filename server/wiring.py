@@ -6,12 +6,15 @@ order when `close` is called or a later part fails.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets as random
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from ssl import SSLContext
+from typing import Literal, cast
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from media.ingest.rtmp import RtmpOptions, RtmpServer, tls_context
@@ -28,6 +31,7 @@ from server.community.chat.channel import ChatChannels
 from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
 from server.identity.service import Identity
+from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
 from server.kit.http.address import ClientAddress
 from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
@@ -43,6 +47,7 @@ from server.streaming.channels.service import Channels
 from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
+from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
 from storage.jobs import Jobs, Worker
@@ -78,6 +83,7 @@ class Wiring:
         try:
             await self._start_database()
             await self._start_storage()
+            await self._start_mail()
             await self._start_realtime()
             await self._start_features()
             await self._watch()
@@ -134,6 +140,14 @@ class Wiring:
         await self.spool.start(self._written_elsewhere)
         self._closing.push_async_callback(self.spool.close, settings.drain_seconds)
         self.jobs = Jobs()
+
+    async def _start_mail(self) -> None:
+        settings = self.settings
+        templates = Templates(settings.base_url)
+        await asyncio.to_thread(templates.load)
+        self.mailer = Mails(self.jobs, self.secrets, templates)
+        self.delivery = _delivery(self.database, self.secrets, templates, settings)
+        self.audit = AuditLog(self.database, settings.audit_retention_days)
 
     async def _start_realtime(self) -> None:
         settings = self.settings
@@ -291,6 +305,7 @@ class Wiring:
             ("database", self.database),
             ("identity", self.identity),
             ("jobs", self.worker),
+            ("mail", self.delivery),
             ("director", self.director),
             ("rtmp", self.rtmp),
             ("spool", self.spool),
@@ -328,7 +343,9 @@ class Wiring:
         return "the store does not answer: what is written waits in the spool, and recordings cannot be played"
 
     def _worker(self) -> Worker:
-        return _worker(self.dsn, self.database, self.spool, self._forget_chat, self.settings)
+        return _worker(
+            self.dsn, self.database, self.spool, self._forget_chat, self.settings, mail=self.delivery, audit=self.audit
+        )
 
     async def _forget_chat(self, id: UUID) -> None:
         await self.chat.forget(id)
@@ -356,7 +373,17 @@ class WorkerWiring:
             await objects.start()
             self._closing.push_async_callback(objects.close)
             chat = ChatStore(database)
-            worker = _worker(settings.database_url, database, Deletions(objects), chat.forget_room, settings)
+            templates = Templates(settings.base_url)
+            await asyncio.to_thread(templates.load)
+            worker = _worker(
+                settings.database_url,
+                database,
+                Deletions(objects),
+                chat.forget_room,
+                settings,
+                mail=_delivery(database, secrets, templates, settings),
+                audit=AuditLog(database, settings.audit_retention_days),
+            )
             await worker.start()
             self._closing.push_async_callback(worker.close)
         except BaseException:
@@ -373,6 +400,9 @@ def _worker(
     files: Files,
     forget_chat: Callable[[UUID], Awaitable[None]],
     settings: Settings,
+    *,
+    mail: Delivery,
+    audit: AuditLog,
 ) -> Worker:
     """Every feature's jobs: the same in the server and in `bin/worker`."""
 
@@ -394,7 +424,42 @@ def _worker(
     worker.register(DELETED_JOB, broadcast_deleted)
     worker.register(RETENTION_JOB, retention)
     worker.every(RETENTION_JOB, RETENTION_CRON)
+    worker.register(PRUNE_JOB, audit.prune_job)
+    worker.every(PRUNE_JOB, PRUNE_CRON)
+    mail.register(worker)
     return worker
+
+
+def _delivery(database: Database, secrets: Secrets, templates: Templates, settings: Settings) -> Delivery:
+    try:
+        sender = Sender.parse(settings.mail_from, urlsplit(settings.base_url).hostname or "localhost")
+    except BadAddress as error:
+        raise SettingError(f"MAIL_FROM: {error}") from None
+    tls = cast(Literal["none", "starttls", "tls"], settings.smtp_tls)
+    outlet = (
+        SmtpServer(
+            MailServer(
+                host=settings.smtp_host,
+                port=settings.smtp_port,
+                tls=tls,
+                username=settings.smtp_username,
+                password=settings.smtp_password,
+                ca=settings.smtp_ca,
+                timeout=settings.mail_timeout,
+            )
+        )
+        if settings.smtp_host
+        else Log()
+    )
+    return Delivery(
+        database,
+        secrets,
+        templates,
+        outlet,
+        sender,
+        attempts=settings.mail_attempts,
+        seconds=10 * settings.mail_timeout,
+    )
 
 
 def _object_store(settings: Settings) -> FolderStore | S3Store:

@@ -45,6 +45,10 @@ class _Kind:
     at_once: int
 
 
+class Hopeless(Exception):
+    """What a handler raises when another attempt cannot help: the job has failed for good. The text tells why."""
+
+
 class Worker:
     """at_once: jobs under way in this process; heartbeat: a job whose worker was silent this long is run by another."""
 
@@ -209,7 +213,7 @@ class Worker:
         if error is None:
             self._done += 1
             return
-        if job.attempts < kind.retries:
+        if job.attempts < kind.retries and not isinstance(error, Hopeless):
             pause = min(kind.pause * 2 ** min(job.attempts, 20), _LONGEST_PAUSE)
             _log.warning(
                 "job %s (%s) failed, attempt %d, again in %.0f s: %s",
@@ -217,7 +221,10 @@ class Worker:
             )
             raise RetryRequested(pause, str(error) or type(error).__name__) from error
         self._failed += 1
-        _log.error("job %s (%s) failed for good after %d attempts", job.id, kind.name, job.attempts + 1)
+        _log.error(
+            "job %s (%s) failed for good after %d attempts: %s",
+            *(job.id, kind.name, job.attempts + 1, error or type(error).__name__),
+        )
         raise error
 
 

@@ -1,0 +1,1 @@
+"""What keeps accounts and the place safe: the log of security events."""
