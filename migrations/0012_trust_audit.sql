@@ -1,7 +1,7 @@
 -- The log of security events: lines are added, never changed.
 --
 -- A trigger refuses every update, delete and truncate, with two exceptions that a transaction has to announce by
--- `set local social_flow.audit = '…'`: 'erasure' may take the personal columns out of a line (and change nothing else),
+-- `set local social_flow.audit = '…'`: 'erasure' may take what is personal out of a line (its event and time stay),
 -- 'retention' may delete lines older than 30 days. It holds against mistakes and injected SQL, not against whoever
 -- owns the database.
 
@@ -29,8 +29,8 @@ declare
     announced text := coalesce(current_setting('social_flow.audit', true), '');
 begin
     if tg_op = 'UPDATE' and announced = 'erasure' then
-        if (new.id, new.at, new.user_id, new.event) = (old.id, old.at, old.user_id, old.event)
-            and new.actor_id is not distinct from old.actor_id
+        if (new.id, new.at, new.event) = (old.id, old.at, old.event)
+            and (new.actor_id is null) = (old.actor_id is null)
             and (new.address, new.user_agent, new.request_id, new.details) = ('', '', '', '{}'::jsonb)
         then
             return new;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from server.kit.auth import Origin
 from server.kit.clock import now
@@ -76,8 +76,8 @@ class AuditLog:
         return [line.own() for line in lines]
 
     async def erase(self, connection: Connection, user_id: UUID) -> None:
-        """For the deletion of an account: addresses, programs and details go; event, time and the bare id stay."""
-        await store.erase(connection, user_id)
+        """For the deletion of an account: event and time stay, under a random id that stands in for its own."""
+        await store.erase(connection, user_id, uuid4())
 
     async def prune(self) -> int:
         """Delete what is older than the retention; how many lines it was."""

@@ -55,13 +55,17 @@ async def page(
     return [_line(row) for row in rows]
 
 
-async def erase(connection: Connection, user_id: UUID) -> None:
-    """Take what is personal out of an account's lines, and out of those that tell what it did to others."""
+async def erase(connection: Connection, user_id: UUID, stand_in: UUID) -> None:
+    """Take what is personal out of an account's lines, and out of those that tell what it did to others. stand_in:
+    the id that they have from now on, by which nobody is found."""
     await connection.execute("set local social_flow.audit = 'erasure'")
     await connection.execute(
-        "update audit_log set address = '', user_agent = '', request_id = '', details = '{}'"
+        "update audit_log set address = '', user_agent = '', request_id = '', details = '{}',"
+        " user_id = case user_id when $1 then $2 else user_id end,"
+        " actor_id = case actor_id when $1 then $2 else actor_id end"
         " where user_id = $1 or actor_id = $1",
         user_id,
+        stand_in,
     )
     await connection.execute("set local social_flow.audit = ''")
 
