@@ -1,0 +1,75 @@
+"""Rates counted in Redis, for all processes of a fleet.
+
+Shared owns a pool of connections from `start` to `close`; the numbers are in Redis, each under a key that ends by
+itself when all that it may do is there again. The clock is that of Redis: the processes' own need not agree. The
+storage is that of the package limits, extended by the one strategy that it lacks: its own would take two or three
+exchanges to tell what remains and when there is more, where this takes one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from limits.aio.storage import RedisStorage
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from server.kit.limits.rate import Rate
+
+AWAY = (RedisError, OSError, TimeoutError)
+"""What `take` raises when Redis cannot be asked."""
+_ANSWER_SECONDS = 0.25
+_CONNECTIONS = 32
+
+# Answers how much of the window was taken before this one. Times are whole microseconds, which a double holds exactly.
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local used = tonumber(redis.call('GET', KEYS[1]) or now) - now
+if used < 0 then used = 0 end
+if used + interval <= window then
+  redis.call('SET', KEYS[1], string.format('%.0f', now + used + interval),
+             'PX', math.ceil((used + interval) / 1000) + 1)
+end
+return used
+"""
+
+
+class Shared:
+    def __init__(self, url: str, *, prefix: str = "limits") -> None:
+        self._url = url
+        self._prefix = prefix
+        self._pool: BlockingConnectionPool | None = None
+        self._take: Any = None
+
+    def start(self) -> None:
+        """Connects only when asked. Raises ValueError on an address that is none."""
+        self._pool = BlockingConnectionPool.from_url(
+            self._url,
+            max_connections=_CONNECTIONS,
+            timeout=_ANSWER_SECONDS,
+            socket_timeout=_ANSWER_SECONDS,
+            socket_connect_timeout=_ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            client_name="social-flow",
+        )
+        options: Any = {"connection_pool": self._pool}
+        storage = RedisStorage(_storage_url(self._url), implementation="redispy", key_prefix=self._prefix, **options)
+        self._take = storage.bridge.get_connection().register_script(_TAKE)  # type: ignore[attr-defined]
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.disconnect()
+
+    async def take(self, key: str, rate: Rate) -> int:
+        """How much of the window was taken before this one, µs; refused when what is left is too little. Raises one
+        of AWAY within half a second."""
+        return int(await self._take(keys=[f"{self._prefix}:{key}"], args=[rate.interval, rate.window]))
+
+
+def _storage_url(url: str) -> str:
+    """As limits writes it."""
+    return "async+redis+" + url if url.startswith("unix:") else "async+" + url

@@ -1,0 +1,72 @@
+"""Redis comes and goes; the limits go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import closing
+
+import pytest
+
+from server.kit.limits import Limits, Rate
+from tests.servers.redis import RedisServer
+from tests.support import eventually
+
+RATE = Rate(3, 30_000)
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "limits"]
+
+
+async def test_redis_goes_and_comes_back(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "limits")
+    if redis_server.process is None:
+        redis_server.start()
+    limits = Limits(redis_server.url, prefix="goes", away_seconds=0.05)
+    limits.start()
+    assert (await limits.take("a", RATE)).remaining == 2
+    redis_server.close()
+    try:
+        # what Redis had said is known: one of three is taken
+        assert [(await limits.take("a", RATE)).allowed for _ in range(3)] == [True, True, False]
+        assert (await limits.take("b", RATE)).remaining == 2
+        assert limits.describe() == {"counted": "in this process", "callers": 2}
+    finally:
+        redis_server.start()
+
+    async def back() -> bool:
+        return (await limits.take("c", Rate(1000, 1))).allowed and not limits.away
+
+    await eventually(back)
+    assert len(messages(caplog)) == 2
+    assert "does not answer" in messages(caplog)[0]
+    assert "answers again" in messages(caplog)[1]
+    assert limits.describe()["counted"] == "in Redis"
+    await limits.close()
+
+
+async def test_nobody_waits_for_a_redis_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    """It takes connections and says nothing: the first ones wait a moment, the rest do not even ask."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=100)) as silent:
+        limits = Limits(f"redis://127.0.0.1:{silent.getsockname()[1]}", away_seconds=3600)
+        limits.start()
+        async with asyncio.timeout(5):
+            verdicts = await asyncio.gather(*(limits.take("a", RATE) for _ in range(50)))
+            assert sum(verdict.allowed for verdict in verdicts) == 3
+            for number in range(2000):
+                assert (await limits.take(str(number), RATE)).allowed
+        await limits.close()
+    assert len(messages(caplog)) == 1
+
+
+async def test_an_address_without_redis(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        limits = Limits(f"redis://:secret-password@127.0.0.1:{taken.getsockname()[1]}/0")
+        limits.start()
+        assert (await limits.take("a", RATE)).remaining == 2
+        assert limits.away
+        await limits.close()
+    assert "secret-password" not in caplog.text
