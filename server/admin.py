@@ -8,7 +8,10 @@ import sys
 
 from server.commands import CommandError, database_address, run, say
 from server.identity.service import Identity
+from server.kit.audit import NoAudit
+from server.kit.mail import NoMail
 from server.kit.problems import Problem
+from server.kit.secrets import Secrets
 from server.settings import Settings
 from server.wiring import MIGRATIONS
 from storage.postgres import Database, migrate
@@ -42,7 +45,9 @@ async def make(email: str, username: str, password: str) -> None:
         database = Database(address, max_size=2)
         await database.start()
         try:
-            identity = Identity(database, settings)
+            secrets = Secrets(database, settings.secret_key)
+            await secrets.start()
+            identity = Identity(database, settings, mailer=NoMail(), audit=NoAudit(), secrets=secrets)
             try:
                 profile = await identity.create_admin(email, username, password)
             except Problem as problem:

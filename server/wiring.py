@@ -32,7 +32,10 @@ from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
 from server.identity.service import Identity
 from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
+from server.kit.audit import NoAudit
+from server.kit.http import idempotency
 from server.kit.http.address import ClientAddress
+from server.kit.mail import NoMail
 from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
@@ -157,7 +160,7 @@ class Wiring:
             self.hub = Hub(RedisBroker(settings.redis_url), there, node=self.node)
         else:
             self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node)
-        self.identity = Identity(self.database, settings)
+        self.identity = Identity(self.database, settings, mailer=NoMail(), audit=NoAudit(), secrets=self.secrets)
         await self.identity.start()
         self._closing.push_async_callback(self.identity.close)
         self.client_address = ClientAddress(settings.trusted_proxies)
@@ -419,6 +422,9 @@ def _worker(
         await delete_files(files, str(id))
         await forget_recording(database, id)
 
+    async def expired_keys(payload: bytes) -> None:
+        await idempotency.prune(database)
+
     worker = Worker(dsn)
     worker.register(UNRECORDED_JOB, unrecorded)
     worker.register(DELETED_JOB, broadcast_deleted)
@@ -426,6 +432,8 @@ def _worker(
     worker.every(RETENTION_JOB, RETENTION_CRON)
     worker.register(PRUNE_JOB, audit.prune_job)
     worker.every(PRUNE_JOB, PRUNE_CRON)
+    worker.register(idempotency.PRUNE_JOB, expired_keys)
+    worker.every(idempotency.PRUNE_JOB, idempotency.PRUNE_CRON)
     mail.register(worker)
     return worker
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.kit.problems import Conflict, Forbidden, TooManyRequests, Unauthorized, Unavailable
+from server.kit.problems import Conflict, Forbidden, NotFound, TooManyRequests, Unauthorized, Unavailable
 
 
 class UsernameTaken(Conflict):
@@ -25,6 +25,27 @@ class WrongCredentials(Unauthorized):
 
     code = "wrong_credentials"
     title = "The name or the password is wrong"
+
+
+class SecondFactorRequired(Unauthorized):
+    """The password was right, and is not enough for this account. challenge: goes with the second factor to
+    /api/v1/auth/login/second-factor within five minutes. factors: which the account has."""
+
+    code = "second_factor_required"
+    title = "A second factor is needed"
+
+    def __init__(self, challenge: str, factors: list[str]) -> None:
+        super().__init__("Complete the sign-in with one of the factors.", challenge=challenge, factors=factors)
+
+
+class NoSuchSession(NotFound):
+    code = "no_such_session"
+    title = "There is no such session"
+
+
+class NoSuchAccount(NotFound):
+    code = "no_such_account"
+    title = "There is no such account"
 
 
 class BadRefreshToken(Unauthorized):

@@ -77,7 +77,7 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of users."""
+    """A row of users. password_hash: empty when nobody signs in with a password."""
 
     id: UUID
     username: str
@@ -88,6 +88,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     roles: list[str]
     created_at: datetime
     disabled_at: datetime | None
+    tier: str = "free"
+    email_lapsed_at: datetime | None = None
 
     def verified(self, at: datetime) -> Account:
         """The same account as the owner of its address."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from server.identity.device import origin_of
 from server.identity.errors import (
     BadRefreshToken,
     HashingBusy,
     RefreshTokenReused,
     RegistrationClosed,
+    SecondFactorRequired,
     TooManyAttempts,
     UsernameTaken,
     WrongCredentials,
@@ -23,6 +25,7 @@ _REFRESHES_PER_ATTEMPT = 6  # a refresh costs no hash, and many people may share
 
 def routes(identity: Identity, settings: Settings) -> Routes:
     api = Routes("accounts", "Accounts and sessions.")
+    secure = settings.base_url.startswith("https://")
     per_minute = settings.auth_attempts_per_minute
     attempts = Limiter(per_minute, 60 / max(per_minute, 1))
     refreshes = Limiter(per_minute * _REFRESHES_PER_ATTEMPT, 60 / max(per_minute * _REFRESHES_PER_ATTEMPT, 1))
@@ -46,20 +49,20 @@ def routes(identity: Identity, settings: Settings) -> Routes:
         """The username is public and unique. The address is not checked against others: it belongs to an account
         only once it has been verified, so the answer is the same whether or not it is known."""
         limit(call, attempts, "auth")
-        return await identity.register(body, address=call.address, user_agent=call.user_agent)
+        return await identity.register(body, origin_of(call, secure=secure))
 
     @api.post(
         "/api/v1/auth/login",
         access=Access.OPEN,
         summary="Sign in",
-        errors=(WrongCredentials, TooManyAttempts, HashingBusy),
+        errors=(WrongCredentials, SecondFactorRequired, TooManyAttempts, HashingBusy),
         example_body=LoginBody(email="ada", password="correct horse battery"),
     )
     async def login(call: Call, body: LoginBody) -> SignedIn:
         """`email` takes the username as well, which always works. An address leads to the account that has verified
         it; while none has, to the account with this address and password."""
         limit(call, attempts, "auth")
-        return await identity.login(body, address=call.address, user_agent=call.user_agent)
+        return await identity.login(body, origin_of(call, secure=secure))
 
     @api.post(
         "/api/v1/auth/refresh",
@@ -71,7 +74,7 @@ def routes(identity: Identity, settings: Settings) -> Routes:
         """A refresh token is good once; using an old one again ends its session. For 10 s after its use, while the
         token given for it has not been used, it is taken once more: the answer may have been lost."""
         limit(call, refreshes, "refresh")
-        return await identity.refresh(body.refresh_token)
+        return await identity.refresh(body.refresh_token, call.origin)
 
     @api.post(
         "/api/v1/auth/logout",
@@ -83,7 +86,7 @@ def routes(identity: Identity, settings: Settings) -> Routes:
         """Its access tokens are refused from now on: at once by this server, within two seconds by others of a fleet.
         A token that is not known has ended already; the answer is the same."""
         limit(call, refreshes, "refresh")
-        await identity.logout(body.refresh_token)
+        await identity.logout(body.refresh_token, call.origin)
 
     @api.get("/api/v1/auth/profile", access=Access.USER, summary="The signed-in account", errors=(NotFound,))
     async def profile(call: Call) -> Profile:

@@ -13,42 +13,66 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from server.identity import store
 from server.identity.errors import EmailTaken, RegistrationClosed, UsernameTaken, WrongCredentials
+from server.identity.ground import Factors, Ground, Keys
 from server.identity.keys import KeyRing
 from server.identity.models import Account, Jwk, LoginBody, Person, Profile, RegisterBody, SignedIn
 from server.identity.names import check_email, check_username, email_key
 from server.identity.passwords import Passwords
-from server.identity.sessions import Reuse, Sessions
+from server.identity.signin import NOWHERE, SignIn
 from server.identity.tokens import AccessTokens
-from server.kit.auth import ADMIN, Caller
+from server.kit.audit import Audit
+from server.kit.auth import ADMIN, Caller, Origin
 from server.kit.clock import now
 from server.kit.ids import uuid7
+from server.kit.mail import Mailer
 from server.kit.problems import Invalid, NotFound
+from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Connection, Database
+from storage.postgres.database import after_commit
 
 _log = logging.getLogger(__name__)
 
+API_KEY = "sfk_"
 _WATCH_SECONDS = 1.0
 _KEYS_EVERY = 60  # rounds of the watch
 _PRUNE_EVERY = 600
 
 
+Ended = Callable[[Collection[UUID]], None]
+
+
 class Identity:
     """Owns the checked tokens, the signing keys' copy, the hashing threads and the watch, from start to close."""
 
-    def __init__(self, database: Database, settings: Settings, *, passwords: Passwords | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        mailer: Mailer,
+        audit: Audit,
+        secrets: Secrets,
+        passwords: Passwords | None = None,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._passwords = passwords or Passwords(settings.argon2_concurrency)
         self._keys = KeyRing(database, settings.access_token_seconds)
         self._tokens = AccessTokens(self._keys, settings.access_token_seconds)
-        self._sessions = Sessions(database, settings.refresh_token_days)
+        self._ground = Ground(
+            database, settings, mailer, audit, secrets, self._passwords, self._tokens, self._sessions_ended
+        )
+        self._sign_in = SignIn(self._ground)
+        self._api_keys: Keys | None = None
+        self._listeners: list[Ended] = []
+        self._to_tell: set[UUID] = set()
         self._seen_until: datetime | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -77,6 +101,7 @@ class Identity:
                         "sessions revoked by other processes cannot be read: %s: %s", type(error).__name__, error
                     )
                 failed = True
+            self._tell()
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -88,11 +113,38 @@ class Identity:
     def describe(self) -> dict[str, object]:
         return {"tokens": self._tokens.describe(), "passwords": self._passwords.describe()}
 
+    # what other parts plug in
+
+    def use_factors(self, factors: Factors) -> None:
+        """Ask there whether a sign-in needs a second factor."""
+        self._sign_in.factors = factors
+
+    def use_keys(self, keys: Keys) -> None:
+        """Have tokens that begin with `sfk_` checked there."""
+        self._api_keys = keys
+
+    def on_ended(self, listener: Ended) -> None:
+        """Call with the ids of sessions, keys and accounts whose tokens mean something else now, or nothing: within
+        a second of this process knowing. It must not raise."""
+        self._listeners.append(listener)
+
     # who is calling
 
     async def authenticate(self, token: str) -> Caller:
-        """Raises Unauthorized."""
+        """The caller behind an access token or an API key. Raises Unauthorized."""
+        if token.startswith(API_KEY) and self._api_keys is not None:
+            return self._tokens.present(await self._api_keys.check(token))
         return await self._tokens.check(token)
+
+    def issue_access(self, account: Account, session_id: UUID, proven_at: datetime) -> str:
+        """An access token of a session that exists."""
+        return self._tokens.issue(account, session_id, proven_at)
+
+    async def revoke(self, connection: Connection, ids: Sequence[UUID], reason: str) -> None:
+        """End sessions, or API keys by their ids, in the caller's transaction: here at once, elsewhere within 2 s."""
+        await store.revoke_sessions(connection, ids, reason, now())
+        ended = list(ids)
+        after_commit(lambda: self._sessions_ended(ended))
 
     def jwks(self) -> list[Jwk]:
         return self._keys.jwks()
@@ -115,6 +167,10 @@ class Identity:
             account = await store.by_username(connection, name)
         return None if account is None else Person(account.id, account.username, account.display_name)
 
+    async def account_by_id(self, connection: Connection, user_id: UUID) -> Account | None:
+        """The account, for other parts of identity."""
+        return await store.by_id(connection, user_id)
+
     async def profile(self, user_id: UUID) -> Profile:
         """Raises NotFound."""
         async with self._database.acquire() as connection:
@@ -125,7 +181,7 @@ class Identity:
 
     # signing in and out
 
-    async def register(self, body: RegisterBody, *, address: str = "", user_agent: str = "") -> SignedIn:
+    async def register(self, body: RegisterBody, origin: Origin = NOWHERE) -> SignedIn:
         """Raises RegistrationClosed, Invalid, UsernameTaken, HashingBusy."""
         if self._settings.registration == "closed":
             raise RegistrationClosed("Registration is closed on this server. Ask its administrator for an account.")
@@ -134,16 +190,17 @@ class Identity:
         async with self._database.transaction() as connection:
             if not await store.insert_account(connection, account, key):
                 raise UsernameTaken(f"The username {username} is taken; choose another.")
-            return await self._open(connection, account, address, user_agent)
+            return await self._sign_in.open_session(connection, account, origin, methods=["pwd"])
 
-    async def login(self, body: LoginBody, *, address: str = "", user_agent: str = "") -> SignedIn:
-        """Raises WrongCredentials, HashingBusy."""
+    async def login(self, body: LoginBody, origin: Origin = NOWHERE) -> SignedIn:
+        """Raises WrongCredentials, SecondFactorRequired, HashingBusy."""
         async with self._database.acquire() as connection:
             if "@" in body.email:
                 candidates = await store.by_email(connection, email_key(body.email))
             else:
                 found = await store.by_username(connection, body.email.strip())
                 candidates = [] if found is None else [found]
+        candidates = [account for account in candidates if account.password_hash]
         match = await self._passwords.match(body.password, [account.password_hash for account in candidates])
         account = None if match is None else candidates[match.index]
         if match is None or account is None or account.disabled_at is not None:
@@ -151,28 +208,47 @@ class Identity:
         async with self._database.transaction() as connection:
             if match.fresh is not None:
                 await store.replace_hash(connection, account.id, account.password_hash, match.fresh)
-            return await self._open(connection, account, address, user_agent)
+            return await self._sign_in.complete(connection, account, origin, methods=["pwd"])
 
-    async def refresh(self, token: str) -> SignedIn:
+    async def complete_sign_in(
+        self, connection: Connection, account: Account, origin: Origin, *, methods: Sequence[str]
+    ) -> SignedIn:
+        """Sign in with what was shown, if that is enough for this account. Raises SecondFactorRequired, Unauthorized.
+
+        methods: as in RFC 8176: `pwd`, `oidc:google`, …
+        """
+        return await self._sign_in.complete(connection, account, origin, methods=methods)
+
+    async def open_session(
+        self, connection: Connection, account: Account, origin: Origin, *, methods: Sequence[str]
+    ) -> SignedIn:
+        """A new session of an account that has shown enough, in the caller's transaction. Raises Unauthorized."""
+        return await self._sign_in.open_session(connection, account, origin, methods=methods)
+
+    async def prove(self, connection: Connection, session_id: UUID, method: str) -> str:
+        """Step-up: the person of this session has shown another factor (or the password again), in the caller's
+        transaction. A new access token. Raises Unauthorized."""
+        return await self._sign_in.prove(connection, session_id, method)
+
+    async def verify_password(self, account: Account, password: str) -> bool:
+        """Whether that is the account's password; one hash is computed in any case. Raises HashingBusy."""
+        return (
+            await self._passwords.match(password, [account.password_hash] if account.password_hash else []) is not None
+        )
+
+    async def refresh(self, token: str, origin: Origin = NOWHERE) -> SignedIn:
         """Raises BadRefreshToken, RefreshTokenReused."""
-        try:
-            account, session_id, following = await self._sessions.rotate(token)
-        except Reuse as reuse:
-            self._tokens.revoke([reuse.session_id])
-            _log.warning("session %s has ended: one of its refresh tokens was used twice", reuse.session_id)
-            raise
-        return self._signed_in(account, session_id, following)
+        return await self._sign_in.refresh(token, origin)
 
-    async def logout(self, token: str) -> None:
+    async def logout(self, token: str, origin: Origin = NOWHERE) -> None:
         """End the session of a refresh token. A token that is unknown has ended already."""
-        session_id = await self._sessions.end(token)
-        if session_id is not None:
-            self._tokens.revoke([session_id])
+        await self._sign_in.logout(token, origin)
 
     async def end_sessions(self, user_id: UUID, reason: str) -> int:
         """Sign an account out everywhere; how many sessions it had."""
-        ids = await self._sessions.end_all(user_id, reason)
-        self._tokens.revoke(ids)
+        async with self._database.transaction() as connection:
+            ids = await store.live_sessions(connection, user_id)
+            await self.revoke(connection, ids, reason)
         return len(ids)
 
     # for the operator
@@ -213,22 +289,25 @@ class Identity:
         )
         return account, key
 
-    async def _open(self, connection: Connection, account: Account, address: str, user_agent: str) -> SignedIn:
-        session_id, token = await self._sessions.open(connection, account, address, user_agent)
-        return self._signed_in(account, session_id, token)
+    def _sessions_ended(self, ids: Iterable[UUID]) -> None:
+        self._to_tell.update(self._tokens.revoke(ids))
 
-    def _signed_in(self, account: Account, session_id: UUID, refresh_token: str) -> SignedIn:
-        return SignedIn(
-            user=account.profile(),
-            access_token=self._tokens.issue(account, session_id),
-            refresh_token=refresh_token,
-            expires_in=self._tokens.seconds,
-        )
+    def _tell(self) -> None:
+        """Those who hold on to a checked token learn what has become of it."""
+        if self._to_tell:
+            ended, self._to_tell = self._to_tell, set()
+            for listener in self._listeners:
+                try:
+                    listener(ended)
+                except Exception:
+                    _log.exception("a listener for ended sessions failed")
 
     async def _read_revocations(self) -> None:
         async with self._database.acquire() as connection:
+            changed = await store.changed_since(connection, self._seen_until)
             ids, self._seen_until = await store.revoked_since(connection, self._seen_until)
-        self._tokens.revoke(ids)
+        self._sessions_ended(ids)
+        self._to_tell |= self._tokens.adopt(changed)
 
     async def _prune(self) -> None:
         life = timedelta(seconds=2 * self._settings.access_token_seconds + 60)

@@ -11,80 +11,78 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from server.identity import store
-from server.identity.errors import BadRefreshToken, RefreshTokenReused
+from server.identity.device import device_name
+from server.identity.errors import BadRefreshToken
 from server.identity.models import Account
+from server.kit.auth import Origin
 from server.kit.clock import now
 from server.kit.ids import uuid7
-from storage.postgres import Connection, Database
+from storage.postgres import Connection
 
 GRACE = timedelta(seconds=10)
 
 
-class Sessions:
-    """Holds nothing but the way to the database."""
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a refresh token was traded for. token: the next one; None: the old one had been used before, and the
+    session has ended for it."""
 
-    def __init__(self, database: Database, refresh_days: int) -> None:
-        self._database = database
+    account: Account
+    session_id: UUID
+    proven_at: datetime
+    token: str | None
+
+
+class Sessions:
+    """Holds nothing but the lifetime of a refresh token."""
+
+    def __init__(self, refresh_days: int) -> None:
         self._life = timedelta(days=refresh_days)
 
-    async def open(self, connection: Connection, account: Account, address: str, user_agent: str) -> tuple[UUID, str]:
+    async def open(
+        self, connection: Connection, account: Account, origin: Origin, methods: Sequence[str], at: datetime
+    ) -> tuple[UUID, str]:
         """The id of a new session and its first refresh token, in the caller's transaction."""
-        session_id, at = uuid7(), now()
+        session_id = uuid7()
         await store.insert_session(
             connection,
             session_id,
             account.id,
             at=at,
             expires_at=at + self._life,
-            address=address,
-            user_agent=_plain(user_agent),
+            address=origin.address,
+            user_agent=_plain(origin.user_agent),
+            device=device_name(origin.user_agent),
+            methods=methods,
         )
         return session_id, await _issue(connection, session_id, at)
 
-    async def rotate(self, token: str) -> tuple[Account, UUID, str]:
-        """The account, the session and the next token. Raises BadRefreshToken; Reuse, after ending the session."""
+    async def rotate(self, connection: Connection, token: str) -> Rotated:
+        """In the caller's transaction, which has to commit also when the token was used before.
+
+        Raises BadRefreshToken.
+        """
         moment = now()
-        async with self._database.transaction() as connection:
-            found = await store.lock_refresh_token(connection, digest(token))
-            if found is None or found.revoked or min(found.expires_at, found.issued_at + self._life) <= moment:
-                raise BadRefreshToken("This refresh token is unknown, has expired or was revoked; sign in again.")
-            used = found.used_at
-            if used is None or (found.lost_answer_possible and moment - used <= GRACE):
-                account = await store.account_of_session(connection, found.session_id)
-                if account is None or account.disabled_at is not None:
-                    raise BadRefreshToken("This account cannot sign in.")
-                await store.use_refresh_tokens(connection, found.session_id, used or moment, moment - self._life)
-                await store.prolong_session(connection, found.session_id, moment, moment + self._life)
-                return account, found.session_id, await _issue(connection, found.session_id, moment)
-            await store.revoke_sessions(connection, [found.session_id], "a refresh token was used twice", moment)
-        raise Reuse(found.session_id)
-
-    async def end(self, token: str) -> UUID | None:
-        """Revoke the session of a refresh token, used or not; None when there is no such token."""
-        async with self._database.transaction() as connection:
-            session_id = await store.session_of_token(connection, digest(token))
-            if session_id is not None:
-                await store.revoke_sessions(connection, [session_id], "logged out", now())
-        return session_id
-
-    async def end_all(self, user_id: UUID, reason: str) -> list[UUID]:
-        """Revoke every session of an account."""
-        async with self._database.transaction() as connection:
-            ids = await store.live_sessions(connection, user_id)
-            await store.revoke_sessions(connection, ids, reason, now())
-        return ids
-
-
-class Reuse(RefreshTokenReused):
-    """Carries the session that has been ended for it."""
-
-    def __init__(self, session_id: UUID) -> None:
-        super().__init__("This refresh token was used before, so the session has ended; sign in again.")
-        self.session_id = session_id
+        found = await store.lock_refresh_token(connection, digest(token))
+        if found is None or found.revoked or min(found.expires_at, found.issued_at + self._life) <= moment:
+            raise BadRefreshToken("This refresh token is unknown, has expired or was revoked; sign in again.")
+        used, id = found.used_at, found.session_id
+        account = await store.account_of_session(connection, id)
+        if account is None or account.disabled_at is not None:
+            raise BadRefreshToken("This account cannot sign in.")
+        proven_at = await store.proven_at(connection, id)
+        if used is None or (found.lost_answer_possible and moment - used <= GRACE):
+            await store.use_refresh_tokens(connection, id, used or moment, moment - self._life)
+            await store.prolong_session(connection, id, moment, moment + self._life)
+            return Rotated(account, id, proven_at, await _issue(connection, id, moment))
+        await store.revoke_sessions(connection, [id], "a refresh token was used twice", moment)
+        return Rotated(account, id, proven_at, None)
 
 
 def digest(token: str) -> bytes:

@@ -10,11 +10,13 @@ from uuid import UUID
 import asyncpg
 
 from server.identity.models import Account, Person
+from server.identity.tokens import Facts
+from server.kit.auth import FREE
 from storage.postgres import Connection
 
 _ACCOUNT = (
     "u.id, u.username, u.display_name, u.email, u.email_verified_at, u.password_hash, u.roles, u.created_at, "
-    "u.disabled_at"
+    "u.disabled_at, u.tier, u.email_lapsed_at"
 )
 _SHARING_AN_ADDRESS = 200
 _REVOCATION_OVERLAP = timedelta(seconds=30)  # longer than a transaction that revokes may last
@@ -72,7 +74,7 @@ async def by_username(connection: Connection, name: str) -> Account | None:
 async def by_email(connection: Connection, key: str) -> list[Account]:
     """The owner of a verified address first and alone; else the accounts that only claim it, oldest first."""
     rows = await connection.fetch(
-        f"select {_ACCOUNT} from users u where email_key = $1"
+        f"select {_ACCOUNT} from users u where email_key = $1 and email_lapsed_at is null"
         " order by email_verified_at is null, created_at, id limit $2",
         key,
         _SHARING_AN_ADDRESS,
@@ -101,17 +103,34 @@ async def insert_session(
     expires_at: datetime,
     address: str,
     user_agent: str,
+    device: str,
+    methods: Sequence[str],
 ) -> None:
     await connection.execute(
-        "insert into sessions (id, user_id, created_at, last_used_at, expires_at, address, user_agent)"
-        " values ($1, $2, $3, $3, $4, $5, $6)",
+        "insert into sessions (id, user_id, created_at, last_used_at, proven_at, expires_at, address, user_agent,"
+        " device, methods) values ($1, $2, $3, $3, $3, $4, $5, $6, $7, $8)",
         session_id,
         user_id,
         at,
         expires_at,
         address,
         user_agent,
+        device,
+        list(methods),
     )
+
+
+async def prove(connection: Connection, session_id: UUID, method: str, at: datetime) -> Account | None:
+    """The person has shown himself again in a session that lives; its account."""
+    found = await connection.fetchval(
+        "update sessions set proven_at = $2,"
+        " methods = case when $3 = any(methods) then methods else methods || $3::text end"
+        " where id = $1 and revoked_at is null and expires_at > $2 returning id",
+        session_id,
+        at,
+        method,
+    )
+    return None if found is None else await account_of_session(connection, session_id)
 
 
 async def insert_refresh_token(connection: Connection, digest: bytes, session_id: UUID, at: datetime) -> None:
@@ -175,6 +194,11 @@ async def account_of_session(connection: Connection, session_id: UUID) -> Accoun
     )
 
 
+async def proven_at(connection: Connection, session_id: UUID) -> datetime:
+    found: datetime = await connection.fetchval("select proven_at from sessions where id = $1", session_id)
+    return found
+
+
 async def session_of_token(connection: Connection, digest: bytes) -> UUID | None:
     found: UUID | None = await connection.fetchval("select session_id from refresh_tokens where hash = $1", digest)
     return found
@@ -209,9 +233,39 @@ async def revoked_since(connection: Connection, at: datetime | None) -> tuple[li
     return [row["session_id"] for row in rows], moment
 
 
+async def account_changed(connection: Connection, user_id: UUID) -> None:
+    """Have every process read again what tokens of this account mean."""
+    await connection.execute(
+        "insert into account_changes (user_id, at) values ($1, clock_timestamp())"
+        " on conflict (user_id) do update set at = excluded.at",
+        user_id,
+    )
+
+
+async def changed_since(connection: Connection, at: datetime | None) -> list[Facts]:
+    """Accounts that changed since that moment of the database's clock (with an overlap), as they are now. One that is
+    gone counts as disabled."""
+    rows = await connection.fetch(
+        "select c.user_id, u.username, u.roles, u.tier, u.disabled_at, u.id from account_changes c"
+        " left join users u on u.id = c.user_id where $1::timestamptz is null or c.at > $1",
+        None if at is None else at - _REVOCATION_OVERLAP,
+    )
+    return [
+        Facts(
+            row["user_id"],
+            row["username"] or "",
+            frozenset(row["roles"] or ()),
+            row["tier"] or FREE,
+            row["id"] is None or row["disabled_at"] is not None,
+        )
+        for row in rows
+    ]
+
+
 async def prune(connection: Connection, *, revocations_before: datetime, sessions_before: datetime) -> None:
     """Forget what no token can refer to any more. Takes a bounded number of rows at a time."""
     await connection.execute("delete from session_revocations where at < $1", revocations_before)
+    await connection.execute("delete from account_changes where at < $1", revocations_before)
     await connection.execute(
         "delete from sessions where id in (select id from sessions where expires_at < $1 limit 1000)", sessions_before
     )

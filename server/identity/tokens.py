@@ -1,7 +1,8 @@
 """Access tokens: JWTs signed with EdDSA (RFC 8037), checked once and then remembered.
 
 AccessTokens owns the memory of checked tokens (bounded, least recently used goes first; an entry dies with its token)
-and the set of revoked sessions (an entry dies when no token of that session can still be good). Both die with it.
+and the set of revoked sessions (an entry dies when no token of that session can still be good), and what has changed
+about accounts since their tokens were made (as long as such a token can still be good). All of it dies with it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 import jwt
 import msgspec
 
+from server.identity.access.roles import permissions_of
 from server.identity.keys import KeyRing
 from server.identity.models import Account
-from server.kit.auth import Caller
+from server.kit.auth import FREE, Caller
 from server.kit.problems import Unauthorized
 
 AUDIENCE = "social-flow"
@@ -26,13 +30,27 @@ _LEEWAY = 5  # s; clocks of a fleet
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """sub: the user. sid: the session. name, roles: as they were when the token was made."""
+    """sub: the user. sid: the session. name, roles, tier: as they were when the token was made. auth_time: when the
+    person had last proved who he is, seconds since 1970."""
 
     sub: UUID
     sid: UUID
     name: str
     roles: list[str]
     exp: int
+    tier: str = FREE
+    auth_time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What has changed about an account since tokens of it were made."""
+
+    user_id: UUID
+    username: str
+    roles: frozenset[str]
+    tier: str
+    disabled: bool
 
 
 class AccessTokens:
@@ -42,9 +60,11 @@ class AccessTokens:
         self._limit = cached
         self._checked: OrderedDict[str, tuple[Caller, int]] = OrderedDict()
         self._revoked: dict[UUID, float] = {}
+        self._facts: dict[UUID, tuple[Facts, float]] = {}
         self.checks = 0
 
-    def issue(self, account: Account, session_id: UUID) -> str:
+    def issue(self, account: Account, session_id: UUID, proven_at: datetime) -> str:
+        """proven_at: when the person last showed a password or another factor."""
         kid, key = self._keys.signing
         moment = int(time.time())
         claims = {
@@ -54,6 +74,8 @@ class AccessTokens:
             "sid": str(session_id),
             "name": account.username,
             "roles": account.roles,
+            "tier": account.tier,
+            "auth_time": int(proven_at.timestamp()),
             "iat": moment,
             "exp": moment + self.seconds,
         }
@@ -72,23 +94,57 @@ class AccessTokens:
             caller, expires = await self._verify(token)
         if caller.session_id in self._revoked:
             self._checked.pop(token, None)
-            raise Unauthorized("This session has ended; sign in again.")
+            raise _ended()
         if known is None:
             self._checked[token] = (caller, expires)
             if len(self._checked) > self._limit:
                 self._checked.popitem(last=False)
         return caller
 
-    def revoke(self, sessions: Iterable[UUID]) -> None:
-        """From now on no token of these sessions is good."""
+    def revoke(self, sessions: Iterable[UUID]) -> list[UUID]:
+        """From now on no token of these sessions is good. Those of them that were until now."""
         until = time.time() + self.seconds + 2 * _LEEWAY
         fresh = [session for session in sessions if session not in self._revoked]
         for session in fresh:
             self._revoked[session] = until
+        return fresh
+
+    def present(self, caller: Caller) -> Caller:
+        """The caller as he is now: what changed since is put right. Raises Unauthorized when he was revoked."""
+        if caller.session_id in self._revoked:
+            raise _ended()
+        known = self._facts.get(caller.user_id)
+        if known is None:
+            return caller
+        facts = known[0]
+        if facts.disabled:
+            raise _ended()
+        return replace(
+            caller,
+            username=facts.username,
+            roles=facts.roles,
+            permissions=permissions_of(facts.roles),
+            tier=facts.tier,
+        )
+
+    def adopt(self, changed: Iterable[Facts]) -> set[UUID]:
+        """From now on tokens of these accounts, older or newer, mean this. The accounts for which that is new."""
+        until = time.time() + self.seconds + 2 * _LEEWAY
+        fresh = set()
+        for facts in changed:
+            known = self._facts.get(facts.user_id)
+            self._facts[facts.user_id] = (facts, until)
+            if known is None or known[0] != facts:
+                fresh.add(facts.user_id)
+        if fresh:
+            for token in [token for token, (caller, _) in self._checked.items() if caller.user_id in fresh]:
+                del self._checked[token]
+        return fresh
 
     def forget_old(self) -> None:
         """Drop what has expired."""
         moment = time.time()
+        self._facts = {user: known for user, known in self._facts.items() if known[1] > moment}
         self._revoked = {session: until for session, until in self._revoked.items() if until > moment}
         for token in [token for token, (_, expires) in self._checked.items() if expires <= moment]:
             del self._checked[token]
@@ -120,8 +176,21 @@ class AccessTokens:
             raise _expired() from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):  # also what msgspec raises
             raise Unauthorized("The access token is not one of ours.") from None
-        caller = Caller(claims.sub, claims.name, frozenset(claims.roles), claims.sid)
-        return caller, claims.exp + _LEEWAY
+        roles = frozenset(claims.roles)
+        caller = Caller(
+            claims.sub,
+            claims.name,
+            roles,
+            claims.sid,
+            permissions=permissions_of(roles),
+            tier=claims.tier,
+            proven_at=float(claims.auth_time),
+        )
+        return self.present(caller), claims.exp + _LEEWAY
+
+
+def _ended() -> Unauthorized:
+    return Unauthorized("This session has ended; sign in again.")
 
 
 def _expired() -> Unauthorized:

@@ -26,3 +26,19 @@ class Audit(Protocol):
         JSON can carry; never a secret.
         """
         ...
+
+
+class NoAudit:
+    """Where no log of security events is kept."""
+
+    async def record(
+        self,
+        connection: Connection,
+        user_id: UUID,
+        event: str,
+        origin: Origin | None = None,
+        *,
+        actor_id: UUID | None = None,
+        **details: object,
+    ) -> None:
+        return

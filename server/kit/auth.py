@@ -45,11 +45,15 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from, for sessions and the audit log. address: IP; request_id: as in the log lines."""
+    """Where a request came from, for sessions and the audit log. address: IP; request_id: as in the log lines.
+
+    device: the random number in the cookie of a device that signs in; empty when there is none.
+    """
 
     address: str = ""
     user_agent: str = ""
     request_id: str = ""
+    device: str = ""
 
 
 class Authenticator(Protocol):

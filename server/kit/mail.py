@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -15,3 +16,10 @@ class Mailer(Protocol):
         to: one address. template: its name, as `verify_email`. values: what the template shows; JSON can carry them.
         """
         ...
+
+
+class NoMail:
+    """Where nobody sends mail, as in a command: what would have been sent is told to the log, without its links."""
+
+    async def send(self, connection: Connection, to: str, template: str, values: Mapping[str, object]) -> None:
+        logging.getLogger(__name__).info("no mail is sent from here: %s", template)

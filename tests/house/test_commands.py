@@ -9,6 +9,9 @@ from pathlib import Path
 
 from server.identity.models import LoginBody
 from server.identity.service import Identity
+from server.kit.audit import NoAudit
+from server.kit.mail import NoMail
+from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.embedded import EmbeddedPostgres
 from storage.postgres import Database
@@ -37,7 +40,7 @@ async def test_the_first_administrator_can_log_in(empty_database_url: str) -> No
 
     database = Database(empty_database_url, max_size=2)
     await database.start()
-    identity = Identity(database, Settings())
+    identity = Identity(database, Settings(), mailer=NoMail(), audit=NoAudit(), secrets=Secrets(database, "x" * 32))
     await identity.start()
     try:
         signed_in = await identity.login(LoginBody(email="root@example.org", password=PASSWORD))

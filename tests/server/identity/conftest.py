@@ -9,21 +9,35 @@ import pytest
 
 from server.identity.passwords import Cost, Passwords
 from server.identity.service import Identity
+from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Database
-from tests.server.identity.stack import QUICK, Client, serve
+from tests.server.identity.stack import QUICK, SECRET, Client, Events, Mailbox, serve
 
 MakeIdentity = Callable[..., Awaitable[Identity]]
 
 
 @pytest.fixture
-async def make_identity(database: Database) -> AsyncIterator[MakeIdentity]:
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+async def make_identity(database: Database, mailbox: Mailbox, events: Events) -> AsyncIterator[MakeIdentity]:
     """Identities (processes, as it were) on one database, with cheap hashes."""
     made: list[Identity] = []
 
     async def make(cost: Cost = QUICK, **settings: Any) -> Identity:
         given = Settings(**{"auth_attempts_per_minute": 1000, **settings})
-        identity = Identity(database, given, passwords=Passwords(2, cost))
+        secrets = Secrets(database, SECRET)
+        identity = Identity(
+            database, given, mailer=mailbox, audit=events, secrets=secrets, passwords=Passwords(2, cost)
+        )
         made.append(identity)
         await identity.start()
         return identity

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -12,11 +14,66 @@ from aiohttp.test_utils import TestClient, TestServer
 from server.identity.passwords import Cost
 from server.identity.routes import routes
 from server.identity.service import Identity
+from server.integrations.mail.templates import NEEDS
+from server.kit.auth import Origin
 from server.kit.http import install
 from server.settings import Settings
+from storage.postgres import Connection
 
 QUICK = Cost(passes=1, memory=64)
 PASSWORD = "correct horse battery"
+
+SECRET = "a secret of the tests, long enough"
+
+
+@dataclass
+class Sent:
+    to: str
+    template: str
+    values: dict[str, Any]
+
+    @property
+    def token(self) -> str:
+        """What the mail's link carries."""
+        url: str = self.values["url"]
+        return url.partition("#token=")[2]
+
+
+class Mailbox:
+    """Keeps what would be sent, in the order of the transactions' statements."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    async def send(self, connection: Connection, to: str, template: str, values: Mapping[str, object]) -> None:
+        assert NEEDS[template] == tuple(values), template
+        self.sent.append(Sent(to, template, dict(values)))
+
+    def to(self, address: str, template: str = "") -> list[Sent]:
+        return [mail for mail in self.sent if mail.to == address and template in ("", mail.template)]
+
+
+class Events:
+    """Keeps the log of security events."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[UUID, str, dict[str, object]]] = []
+
+    async def record(
+        self,
+        connection: Connection,
+        user_id: UUID,
+        event: str,
+        origin: Origin | None = None,
+        *,
+        actor_id: UUID | None = None,
+        **details: object,
+    ) -> None:
+        self.lines.append((user_id, event, details))
+
+    def of(self, user_id: object) -> list[str]:
+        return [event for user, event, _ in self.lines if str(user) == str(user_id)]
+
 
 Client = TestClient[web.Request, web.Application]
 

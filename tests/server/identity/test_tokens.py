@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.identity.access.roles import permissions_of
 from server.identity.keys import KeyRing, thumbprint
 from server.identity.models import Account
 from server.identity.service import Identity
@@ -52,8 +53,16 @@ async def keys(database: Database) -> KeyRing:
 
 async def test_a_token_is_checked_once(keys: KeyRing) -> None:
     tokens, who, session = AccessTokens(keys, 900), account(), uuid7()
-    token = tokens.issue(who, session)
-    expected = Caller(who.id, "ada", frozenset({"creator"}), session)
+    proven = now()
+    token = tokens.issue(who, session, proven)
+    expected = Caller(
+        who.id,
+        "ada",
+        frozenset({"creator"}),
+        session,
+        permissions=permissions_of(["creator"]),
+        proven_at=float(int(proven.timestamp())),
+    )
     assert [await tokens.check(token) for _ in range(5)] == [expected] * 5
     assert tokens.checks == 1
     assert jwt.get_unverified_header(token) == {"alg": "EdDSA", "kid": keys.signing[0], "typ": "at+jwt"}
@@ -61,10 +70,10 @@ async def test_a_token_is_checked_once(keys: KeyRing) -> None:
 
 async def test_the_memory_is_bounded(keys: KeyRing) -> None:
     tokens = AccessTokens(keys, 900, cached=100)
-    first = tokens.issue(account(), uuid7())
+    first = tokens.issue(account(), uuid7(), now())
     await tokens.check(first)
     for number in range(250):
-        await tokens.check(tokens.issue(account(f"user{number}"), uuid7()))
+        await tokens.check(tokens.issue(account(f"user{number}"), uuid7(), now()))
         await tokens.check(first)
     assert tokens.describe()["cached"] == 100
     assert tokens.checks == 251  # the one in use was never forgotten
@@ -81,14 +90,14 @@ async def test_refused_tokens_are_not_kept(keys: KeyRing) -> None:
 
 async def test_a_token_expires_also_in_memory(keys: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = AccessTokens(keys, 900)
-    token = tokens.issue(account(), uuid7())
+    token = tokens.issue(account(), uuid7(), now())
     await tokens.check(token)
     later = time.time() + 910
     monkeypatch.setattr("server.identity.tokens.time.time", lambda: later)
     with pytest.raises(Unauthorized, match="expired"):
         await tokens.check(token)
     assert tokens.describe()["cached"] == 0
-    fresh = tokens.issue(account(), uuid7())
+    fresh = tokens.issue(account(), uuid7(), now())
     tokens.revoke([uuid7()])
     later += 2000
     tokens.forget_old()
@@ -201,7 +210,7 @@ async def test_rotation(make_identity: MakeIdentity, client: Client, identity: I
     before = (await register(client, "ada"))["access_token"]
     kid = await other.rotate_keys()
     identity._keys._looked_at = float("-inf")
-    after = other._tokens.issue(account("bob"), uuid7())
+    after = other._tokens.issue(account("bob"), uuid7(), now())
     assert jwt.get_unverified_header(after)["kid"] == kid != jwt.get_unverified_header(before)["kid"]
     for process in (identity, other):
         assert (await process.authenticate(before)).username == "ada"

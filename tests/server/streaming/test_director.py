@@ -21,6 +21,9 @@ from media.ingest.gate import PublishRequest, Refused
 from media.package.live import PackageOptions
 from media.samples import Codec, Sample, Track
 from server.identity.service import Identity
+from server.kit.audit import NoAudit
+from server.kit.mail import NoMail
+from server.kit.secrets import Secrets
 from server.settings import Settings
 from server.streaming.addresses import Addresses
 from server.streaming.broadcasts import store
@@ -154,7 +157,7 @@ async def place(database_url: str, tmp_path: Path) -> AsyncIterator[Place]:
     database = Flaky(database_url, max_size=8)
     await database.start()
     made = Place(database, tmp_path)
-    identity = Identity(database, Settings())
+    identity = Identity(database, Settings(), mailer=NoMail(), audit=NoAudit(), secrets=Secrets(database, "x" * 32))
     made.user = (await identity.create_admin("someone@example.org", "someone", "correct horse battery")).id
     await made.start()
     yield made
@@ -356,7 +359,9 @@ async def test_what_is_on_air_can_be_opened_while_the_database_is_away(place: Pl
     session, _ = await place.admit()
     send(session)
     await place.until(row.id, state="live")
-    identity = Identity(place.database, Settings())
+    identity = Identity(
+        place.database, Settings(), mailer=NoMail(), audit=NoAudit(), secrets=Secrets(place.database, "x" * 32)
+    )
     broadcasts = Broadcasts(
         place.database,
         place.director,

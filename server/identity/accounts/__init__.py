@@ -1,0 +1,1 @@
+"""What becomes of an account: made, verified, recovered, changed."""
