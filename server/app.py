@@ -60,6 +60,9 @@ def build_app(wiring: Wiring) -> web.Application:
         ],
         authenticator=wiring.identity,
         settings=settings,
+        secrets=wiring.secrets,
+        database=wiring.database,
+        audit=wiring.audit,
         observer=wiring.metrics,
         media_prefixes=(*MEDIA_PREFIXES, "/assets/"),
         unavailable=A_PART_IS_AWAY,
@@ -115,6 +118,7 @@ class Server:
             build_app(self._wiring),
             shutdown_timeout=settings.drain_seconds,
             write_timeout=settings.http_write_timeout,
+            header_timeout=settings.http_header_timeout,
             max_connections=room_for(
                 settings.http_max_connections, settings.rtmp_max_connections + settings.database_pool + OTHER_FILES
             ),

@@ -32,6 +32,10 @@ class Settings:
         45_000, "HTTP connections at once, players and WebSockets with them; fewer when the system grants fewer files"
     )
     http_write_timeout: float = _setting(30.0, "an HTTP client that takes nothing of its answer this long is closed, s")
+    http_header_timeout: float = _setting(
+        20.0,
+        "a client whose request's head is not complete this long after it connected or began it is closed, s",
+    )
     rtmp_host: str = _setting("0.0.0.0", "address the RTMP server listens on")
     rtmp_port: int = _setting(1935, "port of RTMP; 0: any free one")
     rtmps_port: int = _setting(1936, "port of RTMP over TLS, opened when TLS_CERT and TLS_KEY are set")
@@ -41,6 +45,16 @@ class Settings:
     trusted_proxies: str = _setting("", "addresses or networks, comma-separated, whose X-Forwarded-For is believed")
     cors_origins: str = _setting(
         "", "origins, comma-separated, that may call the API from a browser; media is open to all"
+    )
+    hsts_seconds: int = _setting(
+        31_536_000, "browsers keep to https this long, sent when PUBLIC_URL is https://…; 0: not sent, s"
+    )
+    idempotency_hours: float = _setting(24.0, "how long the answer to an Idempotency-Key is kept, hours")
+    idempotency_wait_seconds: float = _setting(
+        5.0, "a second request with the same Idempotency-Key waits this long for the first, then 409, s"
+    )
+    step_up_seconds: float = _setting(
+        900.0, "sensitive routes ask for the password or another factor again after this, s"
     )
 
     # where things are kept
@@ -89,6 +103,57 @@ class Settings:
     mail_timeout: float = _setting(30.0, "longest wait for each answer of SMTP_HOST, s")
     mail_attempts: int = _setting(20, "how often a mail is tried: after 5 s, then twice as long, at most 10 min apart")
 
+    # limits: a tier that is left out keeps its default; one rate without a tier is for all; off: no limit
+    rate_limit_read: str = _setting(
+        "anonymous=12000/minute, free=1200/minute, basic=2400/minute, pro=6000/minute, enterprise=30000/minute",
+        "requests that read, by tier of the account; anonymous: by address, which many people may share",
+    )
+    rate_limit_write: str = _setting(
+        "anonymous=3000/minute, free=300/minute, basic=600/minute, pro=1500/minute, enterprise=6000/minute",
+        "requests that change something, in the same form",
+    )
+    rate_limit_auth: str = _setting(
+        "20/minute", "log-ins, registrations, codes and what else tries a secret or sends a mail, in the same form"
+    )
+    rate_limit_refresh: str = _setting("120/minute", "renewals and ends of sessions, in the same form")
+    rate_limit_upload: str = _setting(
+        "anonymous=30/minute, free=30/minute, basic=60/minute, pro=120/minute, enterprise=600/minute",
+        "requests that bring a file, in the same form",
+    )
+    max_body: int = _setting(1024 * 1024, "largest body of an API request, bytes")
+    max_body_auth: int = _setting(64 * 1024, "the same for log-ins, registrations and the like, bytes")
+    max_body_upload: int = _setting(10 * 1024 * 1024, "the same for files, bytes")
+    body_timeout: float = _setting(30.0, "the whole body of an API request has to arrive within this, s")
+    body_timeout_auth: float = _setting(10.0, "the same for log-ins, registrations and the like, s")
+    body_timeout_upload: float = _setting(120.0, "the same for files, s")
+
+    # signing in with an account elsewhere; the provider is told PUBLIC_URL/api/v1/auth/oauth/KEY/callback
+    google_client_id: str = _setting("", "client id; turns on signing in with Google (key: google)")
+    google_client_secret: str = _setting("", "its secret")
+    facebook_client_id: str = _setting("", "app id; turns on signing in with Facebook (key: facebook)")
+    facebook_client_secret: str = _setting("", "its secret")
+    twitter_client_id: str = _setting("", "client id; turns on signing in with X (key: twitter)")
+    twitter_client_secret: str = _setting("", "its secret")
+    github_client_id: str = _setting("", "client id; turns on signing in with GitHub (key: github)")
+    github_client_secret: str = _setting("", "its secret")
+    oidc_issuer: str = _setting("", "https://…: turns on signing in with this OpenID provider (key: oidc)")
+    oidc_client_id: str = _setting("", "client id there")
+    oidc_client_secret: str = _setting("", "its secret; empty: a public client")
+    oidc_name: str = _setting("", "what people read on its button")
+    oidc_providers: str = _setting(
+        "",
+        'more of them: [{"key": "work", "issuer": "https://…", "client_id": "…", "client_secret": "…", "name": "…"}]',
+    )
+    oauth_app_redirects: str = _setting(
+        "", "addresses of apps, comma-separated, that a sign-in may return to, as org.example.app:/signin"
+    )
+
+    # requests to addresses that others chose
+    outgoing_ports: str = _setting("80,443", "ports, comma-separated, that may be called")
+    outgoing_allowed: str = _setting(
+        "", "networks (10.1.0.0/16) and addresses (10.1.2.3:8443), comma-separated, called though they are not public"
+    )
+
     # ingest
     reconnect_window: float = _setting(60.0, "how long a broadcast waits for its publisher to come back, s")
     publisher_dead_after: float = _setting(2.0, "a second publisher waits this long for a sign of life of the first, s")
@@ -134,12 +199,19 @@ class Settings:
     sockets_per_address: int = _setting(200, "WebSockets from one address at once, for each process")
     max_sockets: int = _setting(20_000, "WebSockets at once")
     media_waiting: int = _setting(20_000, "blocked playlist and part requests at once")
-    max_body: int = _setting(1024 * 1024, "largest body of an API request, bytes")
 
     # operation
     log_format: str = _setting("text", "text | json")
     log_level: str = _setting("info", "debug | info | warning | error")
     metrics_token: str = _setting("", "bearer token that /metrics asks for; empty: loopback and private addresses only")
+    sentry_dsn: str = _setting("", "https://key@host/project: failures nobody foresaw are sent there; empty: nowhere")
+    sentry_environment: str = _setting("production", "what Sentry calls this installation")
+    otel_exporter_otlp_endpoint: str = _setting(
+        "", "http(s)://… of an OpenTelemetry collector (OTLP over HTTP): traces are sent there; empty: none are made"
+    )
+    otel_exporter_otlp_headers: str = _setting("", "headers for the collector, as name=value,name=value")
+    otel_service_name: str = _setting("social-flow", "what traces call this server")
+    otel_traces_share: float = _setting(1.0, "share of the requests that are traced when no caller has decided, 0 to 1")
     node_id: str = _setting("", "name of this process in a fleet; empty: made at start")
     lease_seconds: float = _setting(
         15.0, "a broadcast whose process gives no sign of life this long is taken over by another of the fleet, s"
@@ -197,7 +269,7 @@ class Settings:
                 yield f"{name.upper()} begins with {' or '.join(schemes)}"
         if 0 < len(self.secret_key) < 32:
             yield "SECRET_KEY has at least 32 characters, made by a generator: openssl rand -base64 32"
-        for name in ("lease_seconds", "http_write_timeout"):
+        for name in _ABOVE_ZERO:
             if getattr(self, name) == 0:  # below 0 is told above
                 yield f"{name.upper()} must be above 0"
         if self.segment_seconds >= self.target_duration + 0.5:
@@ -222,11 +294,21 @@ _CHOICES = {
     "log_format": ("text", "json"),
     "log_level": ("debug", "info", "warning", "error"),
 }
+_ABOVE_ZERO = (
+    "lease_seconds",
+    "http_write_timeout",
+    "http_header_timeout",
+    "body_timeout",
+    "body_timeout_auth",
+    "body_timeout_upload",
+)
 _SCHEMES = {
     "public_url": ("http://", "https://"),
     "database_url": ("postgresql://", "postgres://"),
     "redis_url": ("redis://", "rediss://", "unix://"),
     "s3_endpoint": ("http://", "https://"),
+    "sentry_dsn": ("http://", "https://"),
+    "otel_exporter_otlp_endpoint": ("http://", "https://"),
 }
 
 

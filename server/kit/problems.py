@@ -39,6 +39,13 @@ class MalformedBody(BadRequest):
     title = "The body is not well-formed JSON"
 
 
+class BadIdempotencyKey(BadRequest):
+    """As of draft-ietf-httpapi-idempotency-key-header: a string of 1 to 128 visible characters, quoted or not."""
+
+    code = "bad_idempotency_key"
+    title = "The Idempotency-Key is not one"
+
+
 class BadCursor(BadRequest):
     code = "bad_cursor"
     title = "The cursor is not one that this server gave"
@@ -58,6 +65,20 @@ class Forbidden(Problem):
     status = 403
     code = "forbidden"
     title = "The caller may not do this"
+
+
+class StepUpRequired(Forbidden):
+    """Show a password or another factor at `POST /api/v1/auth/step-up`, then repeat the request with the new token."""
+
+    code = "step_up_required"
+    title = "The person must show again who he is"
+
+
+class CrossSite(Forbidden):
+    """What changes something is taken from pages of this site alone while a cookie stands for the caller."""
+
+    code = "cross_site"
+    title = "A page of another site may not do this"
 
 
 class NotFound(Problem):
@@ -82,6 +103,25 @@ class Conflict(Problem):
     status = 409
     code = "conflict"
     title = "This contradicts what is already there"
+
+
+class IdempotencyInProgress(Conflict):
+    """Repeat it in a moment: the answer will then be there."""
+
+    code = "idempotency_in_progress"
+    title = "The same request is still at work"
+
+    def __init__(self, detail: str, retry_after: float = 1.0, **extra: Any) -> None:
+        super().__init__(detail, **extra)
+        self.headers["Retry-After"] = str(max(1, -int(-retry_after // 1)))
+
+
+class PreconditionFailed(Problem):
+    """Somebody else was quicker: read it again."""
+
+    status = 412
+    code = "precondition_failed"
+    title = "It has been changed since it was read"
 
 
 class BodyTooLarge(Problem):
@@ -120,6 +160,19 @@ class Invalid(Problem):
         if where == "query":
             path = path.removeprefix("$").lstrip(".") or "query"
         return cls.at(path, message, where)
+
+
+class IdempotencyKeyReused(Invalid):
+    """A key belongs to one request. Take a new one for each."""
+
+    code = "idempotency_key_reused"
+    title = "The Idempotency-Key belongs to another request"
+
+
+class PreconditionRequired(Problem):
+    status = 428
+    code = "precondition_required"
+    title = "This takes If-Match"
 
 
 _MISSING = re.compile(r"missing required field `([^`]+)`")

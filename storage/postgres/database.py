@@ -136,10 +136,15 @@ class Database:
         Inside `unit` of the same task it is a savepoint of that transaction, which commits when the unit ends.
         """
         if (unit := self._joined()) is not None:
-            async with unit.connection.transaction():
-                yield unit.connection
+            planned = len(unit.acts)
+            try:
+                async with unit.connection.transaction():
+                    yield unit.connection
+            except BaseException:
+                del unit.acts[planned:]  # what was to be told of has not happened
+                raise
             return
-        async with self.acquire() as connection, connection.transaction():
+        async with self._committed(joins=False) as connection:
             yield connection
 
     @asynccontextmanager
@@ -147,10 +152,18 @@ class Database:
         """One transaction around all that this task does through `transaction` until the block ends.
 
         For the edge, which stores what it answers beside the effect. What must not happen before the commit (telling
-        others) goes through `after_commit`.
+        others) goes through `after_commit`. A unit inside a unit is a savepoint of the outer one. Tasks that are
+        started inside (also by gather, and by wait_for before Python 3.12) do not join: they would use one connection
+        at once, and may outlive the block.
         """
+        inside = self.transaction() if self._joined() is not None else self._committed(joins=True)
+        async with inside as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _committed(self, *, joins: bool) -> AsyncIterator[Connection]:
         async with self.acquire() as connection:
-            unit = Unit(self, connection, asyncio.current_task())
+            unit = Unit(self, connection, asyncio.current_task(), joins)
             token = _unit.set(unit)
             try:
                 async with connection.transaction():
@@ -158,12 +171,17 @@ class Database:
             finally:
                 _unit.reset(token)
         for act in unit.acts:
-            act()
+            try:
+                act()
+            except Exception:  # it is committed, and the others have to be told
+                _log.exception("what was to follow a commit failed")
 
     def _joined(self) -> Unit | None:
         """The unit around this task. Tasks that it starts inherit the variable, but have a life of their own."""
         unit = _unit.get()
-        return unit if unit is not None and unit.database is self and unit.task is asyncio.current_task() else None
+        if unit is None or not unit.joins or unit.database is not self or unit.task is not asyncio.current_task():
+            return None
+        return unit
 
 
 async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -176,11 +194,13 @@ async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 @dataclass(slots=True)
 class Unit:
-    """A transaction that others join. Dies with its block."""
+    """A transaction and what follows its commit. joins: whether `transaction` inside is a part of it. Dies with its
+    block."""
 
     database: Database
     connection: Connection
     task: asyncio.Task[object] | None
+    joins: bool
     acts: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -188,7 +208,10 @@ _unit: ContextVar[Unit | None] = ContextVar("unit", default=None)
 
 
 def after_commit(act: Callable[[], None]) -> None:
-    """Have `act` called once what this task has written is committed: at once outside a `unit`."""
+    """Have `act` called once what this task has written is committed: at once outside `transaction` and `unit`.
+
+    When they are rolled back it is not called. It must not wait; what it raises is logged.
+    """
     unit = _unit.get()
     if unit is None or unit.task is not asyncio.current_task():
         act()

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from aiohttp import web
 
 from server.kit.auth import Caller, Origin
 from server.kit.http.address import ClientAddress
+from server.kit.http.ifmatch import ANY, IfMatch
 from server.kit.problems import Unauthorized
 
 _USER_AGENT_LIMIT = 200
 
 
 class Call:
-    __slots__ = ("_addresses", "caller", "cookies", "headers", "if_match", "request", "request_id")
+    __slots__ = (
+        "_addresses",
+        "audit_details",
+        "audit_subject",
+        "caller",
+        "cookies",
+        "headers",
+        "if_match",
+        "request",
+        "request_id",
+    )
 
     def __init__(self, request: web.Request, request_id: str, caller: Caller | None, addresses: ClientAddress) -> None:
         self.request = request
         self.request_id = request_id
         self.caller = caller
         self.headers: dict[str, str] = {}  # added to the answer, also to a problem
-        self.if_match: str | None = None  # the tag of If-Match, on routes that take it
+        self.if_match: IfMatch = ANY  # on routes that take it: `call.if_match.check(row.version)`
+        self.audit_subject: UUID | None = None
+        self.audit_details: dict[str, object] = {}
         self.cookies: list[str] = []
         self._addresses = addresses
 
@@ -44,6 +58,11 @@ class Call:
     @property
     def user_agent(self) -> str:
         return self.request.headers.get("User-Agent", "")[:_USER_AGENT_LIMIT]
+
+    def note(self, *, about: UUID | None = None, **details: object) -> None:
+        """What the audit line of this route says besides its event. about: the account, when it is not the caller's."""
+        self.audit_subject = about
+        self.audit_details.update(details)
 
     def set_cookie(
         self,

@@ -1,4 +1,5 @@
-"""The HTTP connections of one process: how many there may be, and an end for those whose client has stopped reading.
+"""The HTTP connections of one process: how many there may be, and an end for those whose client has stopped reading,
+or does not come to the end of a request's head.
 
 Connections belong to the aiohttp server that owns this; each is here from its first byte to the socket's end. The watch
 is one task: it lives from `start` to `close`.
@@ -17,6 +18,7 @@ import sys
 import termios
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Protocol
 
 LOOKS = 4  # times within the limit that a connection is looked at
 AT_ONCE = 500  # connections looked at without letting the loop go
@@ -31,17 +33,25 @@ class _Stall:
     since: float
 
 
-class Connections:
-    """`most`: at once. `write_timeout`: a client that takes nothing of what waits for it this long is closed, s."""
+class Connection(Hashable, Protocol):
+    head_since: float
+    """When the request's head began that is not complete, by the loop's clock; 0: none is awaited."""
 
-    def __init__(self, *, most: int, write_timeout: float) -> None:
+
+class Connections:
+    """`most`: at once. `write_timeout`: a client that takes nothing of what waits for it this long is closed, s.
+    `header_timeout`: so is one whose request's head takes longer than this, s."""
+
+    def __init__(self, *, most: int, write_timeout: float, header_timeout: float) -> None:
         self.most = most
         self._timeout = write_timeout
-        self._open: dict[Hashable, asyncio.Transport] = {}
-        self._stalls: dict[Hashable, _Stall] = {}
+        self._header_timeout = header_timeout
+        self._open: dict[Connection, asyncio.Transport] = {}
+        self._stalls: dict[Connection, _Stall] = {}
         self._watch: asyncio.Task[None] | None = None
         self.refused = 0
         self.stalled = 0
+        self.headless = 0
 
     def start(self) -> None:
         self._watch = asyncio.get_running_loop().create_task(self._run())
@@ -56,9 +66,9 @@ class Connections:
         return len(self._open)
 
     def describe(self) -> dict[str, object]:
-        return {"open": len(self._open), "refused": self.refused, "stalled": self.stalled}
+        return {"open": len(self._open), "refused": self.refused, "stalled": self.stalled, "headless": self.headless}
 
-    def add(self, connection: Hashable, transport: asyncio.Transport) -> bool:
+    def add(self, connection: Connection, transport: asyncio.Transport) -> bool:
         """False when there are too many already; it is kept all the same, until its socket has closed."""
         self._open[connection] = transport
         if len(self._open) <= self.most:
@@ -66,20 +76,25 @@ class Connections:
         self.refused += 1
         return False
 
-    def remove(self, connection: Hashable) -> None:
+    def remove(self, connection: Connection) -> None:
         self._open.pop(connection, None)
         self._stalls.pop(connection, None)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._timeout / LOOKS)
+            await asyncio.sleep(min(self._timeout, self._header_timeout) / LOOKS)
             for number, (connection, transport) in enumerate(list(self._open.items()), 1):
                 self._look(connection, transport, loop.time)
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
 
-    def _look(self, connection: Hashable, transport: asyncio.Transport, clock: Callable[[], float]) -> None:
+    def _look(self, connection: Connection, transport: asyncio.Transport, clock: Callable[[], float]) -> None:
+        if connection.head_since and clock() - connection.head_since >= self._header_timeout:
+            self.headless += 1
+            self._stalls.pop(connection, None)
+            transport.abort()
+            return
         if not transport.get_write_buffer_size():
             # nothing, or so little that the system has taken it: that goes with the connection when it is idle
             self._stalls.pop(connection, None)

@@ -16,9 +16,13 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from server.kit import logs
+from server.kit.audit import Audit
 from server.kit.auth import Authenticator
 from server.kit.http.address import ClientAddress
+from server.kit.http.crosssite import CrossSiteGuard
+from server.kit.http.cursors import CursorSigner
 from server.kit.http.headers import Cors, api_headers, secure_page
+from server.kit.http.idempotency import Idempotency
 from server.kit.http.requestid import HEADER, RequestIds
 from server.kit.problems import (
     CONTENT_TYPE,
@@ -31,6 +35,7 @@ from server.kit.problems import (
     Unavailable,
     render,
 )
+from storage.postgres import Database
 
 AnyHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,13 +61,29 @@ class Edge:
         quiet: Collection[str],
         unavailable: tuple[type[Exception], ...],
         not_found_page: AnyHandler | None,
+        cross_site: CrossSiteGuard,
+        hsts: str,
+        step_up_seconds: float,
+        cursors: CursorSigner | None,
+        database: Database | None,
+        audit: Audit | None,
+        idempotency: Idempotency | None,
     ) -> None:
-        """quiet: routes that get no log line. unavailable: exceptions that mean a part such as the database is down."""
+        """quiet: routes that get no log line. unavailable: exceptions that mean a part such as the database is down.
+        hsts: value of Strict-Transport-Security; empty: not sent. The last four are there when a route needs them.
+        """
         self.authenticator = authenticator
         self.addresses = addresses
         self.cors = cors
         self.request_ids = RequestIds()
         self.declared: set[object] = set()
+        self.cross_site = cross_site
+        self.hsts = hsts
+        self.step_up_seconds = step_up_seconds
+        self.cursors = cursors
+        self.database = database
+        self.audit = audit
+        self.idempotency = idempotency
         self._observer = observer
         self._media_prefixes = tuple(media_prefixes)
         self._quiet = frozenset(quiet)
@@ -74,6 +95,8 @@ class Edge:
         problem = self._as_problem(error, request)
         headers = _PROBLEM_HEADERS.copy()
         headers[HEADER] = request_id
+        if self.hsts:
+            headers["Strict-Transport-Security"] = self.hsts
         if self.cors.enabled:
             self.cors.allow(request, headers)
         headers.update(problem.headers)
@@ -154,6 +177,8 @@ class Edge:
         if not response.prepared:
             response.headers.setdefault(HEADER, request_id)
             secure_page(response)
+            if self.hsts:
+                response.headers.setdefault("Strict-Transport-Security", self.hsts)
         resource = request.match_info.route.resource
         if response.status != 101:  # a socket's life is no request duration
             self.finished(request, resource.canonical if resource else "unknown", response.status, started)
@@ -170,6 +195,7 @@ class Edge:
                 and not request.path.startswith("/api/")
             ):
                 return await self._not_found_page(request)
+        self.cross_site.check(request)
         return await handler(request)
 
 

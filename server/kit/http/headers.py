@@ -14,8 +14,11 @@ PAGE_CSP = (
     "frame-ancestors 'self'"
 )
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-ID"
-_EXPOSED = "ETag, Retry-After, X-Request-ID, RateLimit, RateLimit-Policy, Location"
+_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent"
+_EXPOSED = (
+    "ETag, Retry-After, X-Request-ID, RateLimit, RateLimit-Policy, Location, Idempotency-Replayed, WWW-Authenticate"
+)
+_PERMISSIONS = "camera=(self), microphone=(self), display-capture=(self), payment=(self), geolocation=(), usb=()"
 _MEDIA_HEADERS = "Range, If-None-Match, If-Modified-Since, Cache-Control"
 _PREFLIGHT_AGE = "7200"
 
@@ -26,6 +29,7 @@ def api_headers(content_type: str) -> CIMultiDict[str]:
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": API_CSP,
+            "X-Frame-Options": "DENY",
             "Referrer-Policy": "no-referrer",
         }
     )
@@ -42,6 +46,7 @@ def secure_page(response: web.StreamResponse) -> None:
     if response.content_type == "text/html":
         headers.setdefault("Content-Security-Policy", PAGE_CSP)
         headers.setdefault("X-Frame-Options", "SAMEORIGIN")
+        headers.setdefault("Permissions-Policy", _PERMISSIONS)
         headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
 
 
@@ -50,17 +55,17 @@ class Cors:
 
     def __init__(self, origins: str) -> None:
         """origins: comma-separated, as https://app.example.org; * for all. Raises SettingError."""
-        self._origins = frozenset(part.strip().rstrip("/") for part in origins.split(",") if part.strip())
-        for origin in self._origins:
+        self.origins = frozenset(part.strip().rstrip("/") for part in origins.split(",") if part.strip())
+        for origin in self.origins:
             if origin != "*" and ("://" not in origin or origin.count("/") != 2):
                 raise SettingError(f"CORS_ORIGINS has {origin!r}; it takes origins such as https://app.example.org")
-        self.enabled = bool(self._origins)
+        self.enabled = bool(self.origins)
 
     def allow(self, request: web.BaseRequest, headers: CIMultiDict[str]) -> None:
         """Add what the answer to this request needs."""
         headers.add("Vary", "Origin")
         origin = request.headers.get("Origin")
-        if origin is not None and ("*" in self._origins or origin in self._origins):
+        if origin is not None and ("*" in self.origins or origin in self.origins):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = _EXPOSED
 

@@ -6,15 +6,21 @@ from collections.abc import Collection, Sequence
 
 from aiohttp import web
 
+from server.kit.audit import Audit
 from server.kit.auth import Authenticator
 from server.kit.http.address import ClientAddress
+from server.kit.http.crosssite import CrossSiteGuard
+from server.kit.http.cursors import PURPOSE, CursorSigner, has_field
 from server.kit.http.documents import Documents
 from server.kit.http.edge import AnyHandler, Edge, Observer
 from server.kit.http.headers import Cors
+from server.kit.http.idempotency import Idempotency
 from server.kit.http.openapi import document
-from server.kit.http.routes import Routes
+from server.kit.http.routes import Route, Routes
 from server.kit.http.wrapper import wrap
+from server.kit.secrets import Secrets
 from server.settings import Settings
+from storage.postgres import Database
 
 MEDIA_PREFIXES = ("/live/", "/videos/")
 QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics")
@@ -27,6 +33,9 @@ def install(
     *,
     authenticator: Authenticator,
     settings: Settings,
+    secrets: Secrets | None = None,
+    database: Database | None = None,
+    audit: Audit | None = None,
     observer: Observer | None = None,
     media_prefixes: Sequence[str] = MEDIA_PREFIXES,
     quiet: Collection[str] = QUIET,
@@ -38,20 +47,37 @@ def install(
 ) -> Edge:
     """Call once an application, before it starts; routes may be added to the router directly before and after.
 
+    secrets: signs cursors, seals stored answers. database: for routes that are idempotent or audited. audit: for those
+    that are audited. A route that needs one which is not given is a TypeError.
     media_prefixes: paths whose handlers get neither log lines nor headers from here. unavailable: exceptions (such as
     a lost connection to the database) that become 503 and not 500. body_timeout: seconds a whole body may take.
     not_found_page: answers browsers that ask for an unknown page outside /api. Raises SettingError for TRUSTED_PROXIES
     and CORS_ORIGINS that cannot be.
     """
+    declared = [route for group in routes for route in group.routes]
+    _check_needs(declared, secrets=secrets, database=database, audit=audit)
+    cors = Cors(settings.cors_origins)
+    https = settings.public_url.startswith("https://")
     edge = Edge(
         authenticator=authenticator,
         addresses=ClientAddress(settings.trusted_proxies),
-        cors=Cors(settings.cors_origins),
+        cors=cors,
         observer=observer,
         media_prefixes=media_prefixes,
         quiet=quiet,
         unavailable=unavailable,
         not_found_page=not_found_page,
+        cross_site=CrossSiteGuard(settings.public_url, cors.origins),
+        hsts=f"max-age={settings.hsts_seconds}" if https and settings.hsts_seconds else "",
+        step_up_seconds=settings.step_up_seconds,
+        cursors=CursorSigner(secrets.key(PURPOSE)) if secrets is not None and _pages(declared) else None,
+        database=database,
+        audit=audit,
+        idempotency=Idempotency(
+            database, secrets, hours=settings.idempotency_hours, wait=settings.idempotency_wait_seconds
+        )
+        if database is not None and secrets is not None
+        else None,
     )
     for group in routes:
         for route in group.routes:
@@ -66,3 +92,17 @@ def install(
     app.router.add_get("/problems/{code}", documents.problem)
     app.middlewares.append(edge.middleware)
     return edge
+
+
+def _pages(declared: Sequence[Route]) -> bool:
+    return any(has_field(route.query, "cursor") or has_field(route.result, "next_cursor") for route in declared)
+
+
+def _check_needs(declared: Sequence[Route], **given: object) -> None:
+    needs = {
+        "secrets": _pages(declared) or any(route.idempotent for route in declared),
+        "database": any(route.idempotent or route.audit for route in declared),
+        "audit": any(route.audit for route in declared),
+    }
+    if missing := [name for name, needed in needs.items() if needed and given[name] is None]:
+        raise TypeError(f"these routes need {', '.join(missing)}")

@@ -49,7 +49,7 @@ class Route:
     step_up: bool
     limits: str
     idempotent: bool
-    if_match: bool
+    if_match: bool | str  # "required": a request without it is refused
     audit: str | None
     example_body: Any
     example_result: Any
@@ -98,7 +98,7 @@ class Routes:
         step_up: bool = False,
         limits: str = "",
         idempotent: bool = False,
-        if_match: bool = False,
+        if_match: bool | str = False,
         audit: str | None = None,
         example_body: Any = None,
         example_result: Any = None,
@@ -108,13 +108,14 @@ class Routes:
         status: 200, or 204 when the handler returns None. etag: answer If-None-Match (GET only).
         permission: what a role of the caller has to allow, as `users.ban`.
         keys: whether API keys of the scope `<tag>:read` or `<tag>:write` may call.
-        step_up: the person must have shown a password or another factor in the last minutes.
+        step_up: the person must have shown a password or another factor in the last minutes; API keys cannot.
         limits: the class of rate limits and time-outs; empty: `read` for GET, `write` for the rest.
-        idempotent: takes Idempotency-Key. if_match: takes If-Match, given to the handler as `call.if_match`.
-        audit: the security event that is recorded when the route has done its work.
+        idempotent: takes Idempotency-Key; all that the handler writes is then one transaction with the stored answer.
+        if_match: takes If-Match (`required`: refuses its absence); the service calls `call.if_match.check(version)`.
+        audit: the security event that is recorded in the transaction of what the route has done, with `call.note`.
         """
-        if (permission is not None or step_up or idempotent) and access is not Access.USER:
-            raise TypeError(f"{method} {path}: permission, step_up and idempotent need access=Access.USER")
+        if (permission is not None or step_up or idempotent or audit) and access is not Access.USER:
+            raise TypeError(f"{method} {path}: permission, step_up, idempotent and audit need access=Access.USER")
 
         def declare(handler: H) -> H:
             hints = typing.get_type_hints(handler, include_extras=True)
@@ -135,6 +136,8 @@ class Routes:
                 kind = hints.get(name)
                 if name in names and not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
                     raise TypeError(f"{where}: {name} must be annotated with a msgspec.Struct")
+            if (idempotent or audit) and sends_itself(result):
+                raise TypeError(f"{where}: idempotent and audit need a result, not a response")
             doc = inspect.getdoc(handler) or ""
             self.routes.append(
                 Route(
@@ -149,7 +152,7 @@ class Routes:
                     errors=tuple(errors),
                     etag=etag,
                     permission=permission,
-                    scope=f"{self.tag}:{'read' if method == 'GET' else 'write'}" if keys else None,
+                    scope=f"{self.tag}:{'read' if method == 'GET' else 'write'}" if keys and not step_up else None,
                     step_up=step_up,
                     limits=limits or ("read" if method == "GET" else "write"),
                     idempotent=idempotent,

@@ -18,8 +18,9 @@ from server.kit.http.headers import api_headers
 from server.kit.http.requestid import HEADER, RequestIds
 from server.kit.problems import CONTENT_TYPE, BadRequest, Unavailable, render
 
-KEEPALIVE_TIMEOUT = 75.0  # s; aiohttp also closes with it a connection whose first request's head does not come
+KEEPALIVE_TIMEOUT = 75.0  # s; between two requests
 WRITE_TIMEOUT = 30.0
+HEADER_TIMEOUT = 20.0
 MOST_CONNECTIONS = 45_000
 
 _log = logging.getLogger("http")
@@ -28,18 +29,28 @@ _ids = RequestIds()
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_connections",)
+    __slots__ = ("_connections", "head_since")
 
     def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
         super().__init__(manager, **options)
         self._connections = connections
+        self.head_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.head_since = self._loop.time()  # who connects has something to ask
         wire = cast(asyncio.Transport, transport)
         if not self._connections.add(self, wire):
             wire.write(_full())
             self.force_close()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        waiter = self._waiter
+        if self._request_count and (waiter is None or waiter.done()):
+            self.head_since = 0.0  # a request is being answered; what comes is its body or the next one's head
+        elif not self.head_since:
+            self.head_since = self._loop.time()  # the start of a head: a whole one would have woken the handler
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.remove(self)
@@ -111,12 +122,14 @@ def runner(
     *,
     shutdown_timeout: float = 60.0,
     write_timeout: float = WRITE_TIMEOUT,
+    header_timeout: float = HEADER_TIMEOUT,
     max_connections: int = MOST_CONNECTIONS,
 ) -> Runner:
     """What serves an application: `await setup()`, then sites as with aiohttp's own.
 
     shutdown_timeout: the longest that `cleanup` waits for requests under way, s. write_timeout: a client that takes
-    nothing of its answer this long is closed, s. max_connections: at once; one more is answered 503 and closed.
+    nothing of its answer this long is closed, s. header_timeout: so is one whose request's head is not complete this long
+    after it connected or began it, s. max_connections: at once; one more is answered 503 and closed.
     """
-    connections = Connections(most=max_connections, write_timeout=write_timeout)
+    connections = Connections(most=max_connections, write_timeout=write_timeout, header_timeout=header_timeout)
     return Runner(app, connections, shutdown_timeout=shutdown_timeout)

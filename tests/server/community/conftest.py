@@ -26,9 +26,12 @@ from server.kit.clock import now
 from server.kit.http import install
 from server.kit.ids import uuid7
 from server.kit.problems import Unauthorized
+from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Database
 from tests.realtime.stage import Client
+
+SECRETS = Secrets(Database("", max_size=1), "the secret of the tests' installation")
 
 
 @dataclass
@@ -93,7 +96,7 @@ class Server:
     async def __aenter__(self) -> Server:
         app = web.Application()
         app.router.add_get("/ws", self.sockets.handle)
-        install(app, [routes(self.chat)], authenticator=self.world, settings=Settings())
+        install(app, [routes(self.chat)], authenticator=self.world, settings=Settings(), secrets=SECRETS)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)

@@ -27,7 +27,9 @@ from server.kit.http import (
 )
 from server.kit.ids import uuid7
 from server.kit.problems import BadCursor, Conflict, Unauthorized
+from server.kit.secrets import Secrets
 from server.settings import Settings
+from storage.postgres import Database
 
 Client = TestClient[web.Request, web.Application]
 
@@ -189,6 +191,7 @@ async def serve(observer: Recorder | None = None, body_timeout: float = 30, **se
         [routes()],
         authenticator=Authenticator(),
         settings=Settings(**settings),
+        secrets=Secrets(Database("", max_size=1), "the secret of the tests' installation"),
         observer=observer,
         unavailable=(DatabaseGone,),
         body_timeout=body_timeout,
