@@ -89,8 +89,6 @@ def _check(entries: list[_Entry]) -> None:
         raise SettingError("OIDC_PROVIDERS has a key twice; `oidc` is that of OIDC_ISSUER")
     for entry in entries:
         if _KEY.fullmatch(entry.key) is None or entry.key in _TAKEN:
-            raise SettingError(
-                f"OIDC_PROVIDERS has the key {entry.key!r}; a key is of a to z, 0 to 9 and -, and its own"
-            )
+            raise SettingError(f"OIDC_PROVIDERS has the key {entry.key!r}; a key has a to z, 0 to 9 and -")
         if not entry.issuer.startswith(("https://", "http://")) or "?" in entry.issuer or "#" in entry.issuer:
             raise SettingError(f"the issuer {entry.issuer!r} is none; it is written as https://id.example.org")

@@ -1,7 +1,7 @@
 """Facebook: OAuth 2.0 with PKCE; who it is comes from the Graph API.
 
-Calls carry `appsecret_proof`, without which a token stolen from another app could be used. Facebook does not say whether
-an address has been verified, so it never counts as verified.
+Calls carry `appsecret_proof`, without which a token stolen from another app could be used. Facebook does not say
+whether an address has been verified, so it never counts as verified.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Any OpenID provider, by its issuer: the authorization code flow with PKCE and nonce (OpenID Connect Core 1.0, 3.1)."""
+"""Any OpenID provider, by its issuer: the code flow of OpenID Connect Core 1.0, section 3.1, with PKCE and nonce."""
 
 from __future__ import annotations
 
