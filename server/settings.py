@@ -75,7 +75,18 @@ class Settings:
     registration: str = _setting("open", "open | closed: who may register")
     access_token_seconds: int = _setting(900, "lifetime of an access token, s")
     refresh_token_days: int = _setting(30, "lifetime of a refresh token, days")
+    signing_key_days: int = _setting(30, "a new key signs access tokens after this; 0: only by command, days")
     password_min_length: int = _setting(10, "shortest password, characters")
+    verify_email_hours: float = _setting(48.0, "how long the link that verifies an address is good, hours")
+    reset_password_minutes: float = _setting(30.0, "how long the link that sets a new password is good, minutes")
+    account_mails_per_hour: int = _setting(
+        5, "mails that anybody can have sent to one address without signing in, in an hour"
+    )
+    wrong_passwords: int = _setting(5, "wrong passwords for one account from one place before the wait begins")
+    wrong_passwords_account: int = _setting(50, "the same from all places where the account never signed in, together")
+    wrong_passwords_address: int = _setting(100, "the same from one address, for all accounts together")
+    wrong_password_wait: float = _setting(10.0, "first wait after too many; each further doubles it, s")
+    wrong_password_wait_most: float = _setting(900.0, "longest wait, s")
     argon2_concurrency: int = _setting(2, "password hashes computed at once")
     passkey_rp_id: str = _setting(
         "", "domain that passkeys belong to, PUBLIC_URL's or one above it; empty: the host of PUBLIC_URL"

@@ -32,10 +32,8 @@ from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
 from server.identity.service import Identity
 from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
-from server.kit.audit import NoAudit
 from server.kit.http import idempotency
 from server.kit.http.address import ClientAddress
-from server.kit.mail import NoMail
 from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
@@ -160,7 +158,7 @@ class Wiring:
             self.hub = Hub(RedisBroker(settings.redis_url), there, node=self.node)
         else:
             self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node)
-        self.identity = Identity(self.database, settings, mailer=NoMail(), audit=NoAudit(), secrets=self.secrets)
+        self.identity = Identity(self.database, settings, mailer=self.mailer, audit=self.audit, secrets=self.secrets)
         await self.identity.start()
         self._closing.push_async_callback(self.identity.close)
         self.client_address = ClientAddress(settings.trusted_proxies)
