@@ -128,8 +128,8 @@ def runner(
     """What serves an application: `await setup()`, then sites as with aiohttp's own.
 
     shutdown_timeout: the longest that `cleanup` waits for requests under way, s. write_timeout: a client that takes
-    nothing of its answer this long is closed, s. header_timeout: so is one whose request's head is not complete this long
-    after it connected or began it, s. max_connections: at once; one more is answered 503 and closed.
+    nothing of its answer this long is closed, s. header_timeout: so is one whose request's head is not complete this
+    long after it connected or began it, s. max_connections: at once; one more is answered 503 and closed.
     """
     connections = Connections(most=max_connections, write_timeout=write_timeout, header_timeout=header_timeout)
     return Runner(app, connections, shutdown_timeout=shutdown_timeout)

@@ -1,4 +1,4 @@
-"""How many HTTP connections there may be, and what becomes of a client that stops reading."""
+"""How many HTTP connections there may be, and what becomes of a client that stops reading, or writes too slowly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 from aiohttp import web
@@ -28,9 +28,13 @@ async def serving(**limits: float) -> AsyncIterator[tuple[Runner, int]]:
     async def small(_: web.Request) -> web.Response:
         return web.Response(body=b"small")
 
+    async def body(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
     app = web.Application()
     app.router.add_get("/large", large)
     app.router.add_get("/small", small)
+    app.router.add_post("/body", body)
     served = runner(app, shutdown_timeout=1, **limits)  # type: ignore[arg-type]
     await served.setup()
     site = web.TCPSite(served, "127.0.0.1", 0)
@@ -150,3 +154,52 @@ def test_connections_are_as_many_as_the_system_grants(
     monkeypatch.setattr(resource, "setrlimit", set_)
     assert room_for(1000, 300) == room
     assert now[-1][1] == most
+
+
+async def test_a_head_that_never_ends_is_closed_however_it_drips() -> None:
+    async with serving(header_timeout=0.4) as (served, port):
+        silent, dripping = socket.socket(), socket.socket()
+        with closing(silent), closing(dripping):
+            loop = asyncio.get_running_loop()
+            for client in (silent, dripping):
+                client.setblocking(False)
+                await loop.sock_connect(client, ("127.0.0.1", port))
+            await loop.sock_sendall(dripping, b"GET /small HTTP/1.1\r\nHost: here\r\n")
+
+            async def drip() -> bool:
+                with suppress(OSError):
+                    await loop.sock_sendall(dripping, b"X-A: b\r\n")
+                return served.connections.headless == 2
+
+            await eventually(drip)
+            await eventually(lambda: len(served.connections) == 0)
+
+
+async def test_the_second_head_of_a_connection_is_watched_too() -> None:
+    async with serving(header_timeout=0.4) as (served, port):
+        with closing(await ask(port, "/small")) as client:
+            loop = asyncio.get_running_loop()
+            await loop.sock_recv(client, 65536)
+            await loop.sock_sendall(client, b"GET /small HT")
+            assert await loop.sock_recv(client, 65536) == b""
+            assert served.connections.headless == 1
+
+
+async def test_who_is_between_two_requests_or_sends_a_body_is_no_slow_head() -> None:
+    async with serving(header_timeout=0.2) as (served, port):
+        loop = asyncio.get_running_loop()
+        upload = await ask(port, "/small")  # kept open, says nothing more
+        posting = socket.socket()
+        with closing(upload), closing(posting):
+            posting.setblocking(False)
+            await loop.sock_connect(posting, ("127.0.0.1", port))
+            await loop.sock_sendall(posting, b"POST /body HTTP/1.1\r\nHost: here\r\nContent-Length: 12\r\n\r\n")
+            answered = loop.create_task(loop.sock_recv(posting, 65536))
+            for _ in range(12):
+                await asyncio.sleep(0.05)  # longer than a head may take, all in all
+                await loop.sock_sendall(posting, b"x")
+            assert b"200 OK" in await answered
+            await loop.sock_recv(upload, 65536)
+            await loop.sock_sendall(upload, b"GET /small HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert b"200 OK" in await loop.sock_recv(upload, 65536)
+        assert served.connections.headless == 0
