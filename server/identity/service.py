@@ -24,6 +24,7 @@ from server.identity.keys import KeyRing
 from server.identity.models import Account, Jwk, LoginBody, Person, Profile, RegisterBody, SignedIn
 from server.identity.names import check_email, check_username, email_key
 from server.identity.passwords import Passwords
+from server.identity.people import People
 from server.identity.signin import NOWHERE, SignIn
 from server.identity.tokens import AccessTokens
 from server.kit.audit import Audit
@@ -70,6 +71,7 @@ class Identity:
             database, settings, mailer, audit, secrets, self._passwords, self._tokens, self._sessions_ended
         )
         self._sign_in = SignIn(self._ground)
+        self._people = People(database)
         self._api_keys: Keys | None = None
         self._listeners: list[Ended] = []
         self._to_tell: set[UUID] = set()
@@ -157,10 +159,7 @@ class Identity:
 
     async def people(self, ids: Collection[UUID]) -> dict[UUID, Person]:
         """Those of these ids that are accounts."""
-        if not ids:
-            return {}
-        async with self._database.acquire() as connection:
-            return {person.id: person for person in await store.people(connection, set(ids))}
+        return await self._people.get(ids)
 
     async def by_username(self, name: str) -> Person | None:
         async with self._database.acquire() as connection:

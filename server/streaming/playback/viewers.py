@@ -36,6 +36,8 @@ COOKIE_EVERY = 10.0
 MOST_AGENTS = 32
 """Viewers without a cookie at one address; more than that share keys."""
 REPORT_EVERY = 2.0
+COUNT_EVERY = 0.5
+MANY = 100
 MOST_PER_BROADCAST = 100_000
 
 
@@ -87,6 +89,7 @@ class Viewers:
         self._address_of = address_of
         self._seconds = seconds
         self._seen: dict[str, dict[str, float]] = {}
+        self._counted: dict[str, tuple[float, int]] = {}  # when, how many
         self._task: asyncio.Task[None] | None = None
         self._signer: Signer
         self._issued = Limiter(COOKIES_AT_ONCE, COOKIE_EVERY)
@@ -140,12 +143,24 @@ class Viewers:
             seen[viewer] = time.monotonic()
 
     def count(self, broadcast_id: str) -> int:
-        oldest = time.monotonic() - self._seconds
+        """Every list and every join asks: where there are many, they are gone through twice a second at most."""
+        moment = time.monotonic()
+        known = self._counted.get(broadcast_id)
+        if known is not None and moment - known[0] < COUNT_EVERY:
+            return known[1]
+        count = self._count(broadcast_id, moment)
+        if count >= MANY:
+            self._counted[broadcast_id] = moment, count
+        return count
+
+    def _count(self, broadcast_id: str, moment: float) -> int:
+        oldest = moment - self._seconds
         seen = self._seen.get(broadcast_id, {})
         holders = set(self._hub.viewers(f"live:{broadcast_id}"))
         return len(holders) + sum(1 for viewer, at in seen.items() if at >= oldest and viewer not in holders)
 
     def _report(self) -> None:
+        self._counted.clear()
         oldest = time.monotonic() - self._seconds
         for id, seen in list(self._seen.items()):
             for viewer in [viewer for viewer, at in seen.items() if at < oldest]:
