@@ -46,7 +46,8 @@ class RecordingFacts(msgspec.Struct, frozen=True):
 
 
 class Broadcast(msgspec.Struct, frozen=True):
-    """The row. `fence` counts owners: a process may write only while its number is the newest."""
+    """The row. `fence` counts owners: a process may write only while its number is the newest. `version` counts edits
+    by people."""
 
     id: UUID
     channel_id: UUID
@@ -64,6 +65,7 @@ class Broadcast(msgspec.Struct, frozen=True):
     recording: RecordingFacts | None
     thumbnail: bool
     fence: int
+    version: int
 
 
 class StartBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -153,6 +155,7 @@ class BroadcastView(msgspec.Struct, frozen=True):
     """A broadcast in full; `health` and `events` are for its owner alone (null for others)."""
 
     id: UUID
+    version: int
     title: str
     description: str
     visibility: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from server.kit.http import Access, Call, Page, PageQuery, Routes
+from server.kit.problems import BadCursor
 from server.streaming.addresses import Addresses
 from server.streaming.broadcasts.errors import (
     AlreadyEnded,
@@ -34,6 +35,7 @@ def routes(broadcasts: Broadcasts, addresses: Addresses, viewers: Viewers) -> Ro
         "/api/v1/live/start",
         status=201,
         access=Access.USER,
+        idempotent=True,
         errors=(AlreadyLive, VisibilityNotYet),
         summary="Prepare a broadcast",
     )
@@ -52,17 +54,17 @@ def routes(broadcasts: Broadcasts, addresses: Addresses, viewers: Viewers) -> Ro
         """Hangs up on the encoder, closes the recording and tells the viewers."""
         return await broadcasts.end(body.stream_id, call.user, addresses.seen_from(call.request))
 
-    @api.get("/api/v1/live", access=Access.ANYONE, summary="What is live now")
+    @api.get("/api/v1/live", access=Access.ANYONE, etag=True, errors=(BadCursor,), summary="What is live now")
     async def on_air(call: Call, query: PageQuery) -> Page[CardView]:
         """Public broadcasts on air, the newest first."""
         return await broadcasts.on_air(query, addresses.seen_from(call.request))
 
-    @api.get("/api/v1/live/mine", access=Access.USER, summary="Your broadcasts")
+    @api.get("/api/v1/live/mine", access=Access.USER, etag=True, errors=(BadCursor,), summary="Your broadcasts")
     async def mine(call: Call, query: PageQuery) -> Page[CardView]:
         """All of yours, the newest first: prepared, on air and past."""
         return await broadcasts.mine(call.user, query, addresses.seen_from(call.request))
 
-    @api.get("/api/v1/live/{id}", access=Access.ANYONE, errors=(NoSuchBroadcast,), summary="One broadcast")
+    @api.get("/api/v1/live/{id}", access=Access.ANYONE, etag=True, errors=(NoSuchBroadcast,), summary="One broadcast")
     async def show(call: Call, id: UUID) -> BroadcastView:
         """`health` and `events` are shown to its owner alone."""
         return await broadcasts.show(id, call.caller, addresses.seen_from(call.request))
@@ -70,12 +72,14 @@ def routes(broadcasts: Broadcasts, addresses: Addresses, viewers: Viewers) -> Ro
     @api.put(
         "/api/v1/live/{id}",
         access=Access.USER,
+        if_match=True,
         errors=(NoSuchBroadcast, NotYours, VisibilityNotYet),
         summary="Edit a broadcast",
     )
     async def edit(call: Call, id: UUID, body: EditBody) -> BroadcastView:
-        """Only the fields that are sent change."""
-        return await broadcasts.edit(id, call.user, body, addresses.seen_from(call.request))
+        """Only the fields that are sent change. With `If-Match` only what you have read is changed, not what somebody
+        made of it since; the new `ETag` is in the answer."""
+        return await broadcasts.edit(id, call.user, body, addresses.seen_from(call.request), call.if_match)
 
     @api.delete(
         "/api/v1/live/{id}",

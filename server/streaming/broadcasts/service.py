@@ -10,6 +10,7 @@ from uuid import UUID
 from server.kit.auth import Caller
 from server.kit.clock import now
 from server.kit.http import Page, PageQuery, decode_cursor, encode_cursor
+from server.kit.http.ifmatch import ANY, IfMatch
 from server.streaming.addresses import Address
 from server.streaming.broadcasts import store
 from server.streaming.broadcasts.advice import advise
@@ -180,6 +181,7 @@ class Broadcasts:
         mine = caller is not None and caller.user_id == row.owner_id
         return BroadcastView(
             id=row.id,
+            version=row.version,
             title=row.title,
             description=row.description,
             visibility=row.visibility,
@@ -198,11 +200,15 @@ class Broadcasts:
             events=None if events is None else [EventView(**event) for event in events],
         )
 
-    async def edit(self, id: UUID, caller: Caller, body: EditBody, address: Address) -> BroadcastView:
+    async def edit(
+        self, id: UUID, caller: Caller, body: EditBody, address: Address, seen: IfMatch = ANY
+    ) -> BroadcastView:
+        """Raises PreconditionFailed when `seen` is another version than the row's."""
         if body.visibility is not None:
             _check_visibility(body.visibility)
         async with self._database.transaction() as conn:
             row = await self._own(conn, id, caller)
+            seen.check(row.version)
             await store.edit(
                 conn,
                 id,

@@ -14,7 +14,8 @@ from server.streaming.broadcasts.models import Broadcast, RecordingFacts, State,
 # in the order of the fields of Broadcast
 _SELECT = """
     select b.id, b.channel_id, c.user_id as owner_id, b.title, b.description, b.visibility, b.state, b.record,
-           b.viewers, b.created_at, b.started_at, b.ended_at, b.tracks, b.recording, b.thumbnail, b.fence
+           b.viewers, b.created_at, b.started_at, b.ended_at, b.tracks, b.recording, b.thumbnail, b.fence,
+           b.version
     from broadcasts b join channels c on c.id = b.channel_id
 """
 _STATES = {state.value: state for state in State}
@@ -101,7 +102,7 @@ async def page_of_user(conn: Any, user_id: UUID, limit: int, before: UUID | None
 
 async def edit(conn: Any, id: UUID, *, title: str, description: str, visibility: str) -> None:
     await conn.execute(
-        "update broadcasts set title = $2, description = $3, visibility = $4 where id = $1",
+        "update broadcasts set title = $2, description = $3, visibility = $4, version = version + 1 where id = $1",
         id,
         title,
         description,
