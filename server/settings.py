@@ -165,6 +165,17 @@ class Settings:
         "", "networks (10.1.0.0/16) and addresses (10.1.2.3:8443), comma-separated, called though they are not public"
     )
 
+    # profiles, leaving
+    username_change_days: int = _setting(30, "after changing the username one waits this long to change it again, days")
+    username_reserved_days: int = _setting(
+        90, "a name that was given up, or belonged to a deleted account, is nobody else's this long, days"
+    )
+    avatar_max_bytes: int = _setting(8 * 1024 * 1024, "largest file for an avatar, bytes")
+    export_hours: int = _setting(72, "the archive of one's data can be fetched this long, hours")
+    deletion_grace_days: int = _setting(
+        14, "a deleted account is erased after this, until then its owner may take it back; 0: at once, days"
+    )
+
     # ingest
     reconnect_window: float = _setting(60.0, "how long a broadcast waits for its publisher to come back, s")
     publisher_dead_after: float = _setting(2.0, "a second publisher waits this long for a sign of life of the first, s")
