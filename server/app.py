@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from realtime.protocol.asyncapi import asyncapi
 from server.community.chat import routes as chat
 from server.identity import routes as identity
+from server.identity.factors import routes as factors
 from server.kit.http import install, runner
 from server.kit.http.connections import room_for
 from server.kit.http.install import MEDIA_PREFIXES
@@ -52,6 +53,7 @@ def build_app(wiring: Wiring) -> web.Application:
         app,
         [
             identity.routes(wiring.identity, settings),
+            factors.routes(wiring.factors, settings),
             channels.routes(wiring.channels, wiring.addresses, wiring.director),
             broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
             chat.routes(wiring.chat),

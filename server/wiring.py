@@ -30,6 +30,8 @@ from realtime.socket import SocketOptions, Sockets
 from server.community.chat.channel import ChatChannels
 from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
+from server.identity.factors import jobs as factor_jobs
+from server.identity.factors.service import Factors
 from server.identity.service import Identity
 from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
 from server.kit.http import idempotency
@@ -161,6 +163,10 @@ class Wiring:
         self.identity = Identity(self.database, settings, mailer=self.mailer, audit=self.audit, secrets=self.secrets)
         await self.identity.start()
         self._closing.push_async_callback(self.identity.close)
+        self.factors = Factors(
+            self.database, settings, self.identity, mailer=self.mailer, audit=self.audit, secrets=self.secrets
+        )
+        self.identity.use_factors(self.factors)
         self.client_address = ClientAddress(settings.trusted_proxies)
         self.viewers = Viewers(self.hub, self.database, self.client_address.of, settings.viewer_seconds)
         self.sockets = Sockets(
@@ -423,12 +429,17 @@ def _worker(
     async def expired_keys(payload: bytes) -> None:
         await idempotency.prune(database)
 
+    async def prune_factors(payload: bytes) -> None:
+        await factor_jobs.prune(database)
+
     worker = Worker(dsn)
     worker.register(UNRECORDED_JOB, unrecorded)
     worker.register(DELETED_JOB, broadcast_deleted)
     worker.register(RETENTION_JOB, retention)
     worker.every(RETENTION_JOB, RETENTION_CRON)
     worker.register(PRUNE_JOB, audit.prune_job)
+    worker.register(factor_jobs.PRUNE_JOB, prune_factors)
+    worker.every(factor_jobs.PRUNE_JOB, factor_jobs.PRUNE_CRON)
     worker.every(PRUNE_JOB, PRUNE_CRON)
     worker.register(idempotency.PRUNE_JOB, expired_keys)
     worker.every(idempotency.PRUNE_JOB, idempotency.PRUNE_CRON)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from server.kit.problems import Conflict, Forbidden, TooManyRequests, Unauthorized, Unavailable
 
 
-class SecondFactorRequired(Unauthorized):
-    """The password was right, and the account asks for more: answer `challenge` with one of `factors`."""
+class BadChallenge(Unauthorized):
+    """Unknown, expired, answered already, or tried too often: begin again."""
 
-    code = "second_factor_required"
-    title = "The account asks for a second factor"
+    code = "bad_challenge"
+    title = "The challenge is not valid"
 
 
 class WrongFactor(Unauthorized):
@@ -17,13 +17,6 @@ class WrongFactor(Unauthorized):
 
     code = "wrong_factor"
     title = "The code or the passkey is not right"
-
-
-class BadChallenge(Unauthorized):
-    """Unknown, expired, answered already, or tried too often: begin again."""
-
-    code = "bad_challenge"
-    title = "The challenge is not valid any more"
 
 
 class WrongProof(Forbidden):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets as random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -55,11 +56,11 @@ class Tickets:
         purpose: str,
         user_id: UUID | None = None,
         session_id: UUID | None = None,
-        methods: list[str] | None = None,
+        methods: Sequence[str] = (),
     ) -> tuple[Ticket, str]:
         """A new ticket, and how it is sent."""
         expires = (now() + LIFE).timestamp()
-        ticket = Ticket(uuid7(), random.token_bytes(32), expires, user_id, session_id, methods or [])
+        ticket = Ticket(uuid7(), random.token_bytes(32), expires, user_id, session_id, list(methods))
         sealed = self._secrets.seal(_PURPOSE, msgspec.msgpack.encode(ticket), purpose.encode())
         return ticket, base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 

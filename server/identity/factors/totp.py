@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from typing import cast
 
 import pyotp
 import segno
@@ -61,4 +60,4 @@ def step_of(secret: str, code: str, after: int, moment: float | None = None) -> 
 
 def _picture(text: str) -> str:
     code = segno.make(text, error="m", micro=False)
-    return cast(str, code.svg_data_uri(scale=6, border=4, dark="#000", light="#fff"))
+    return code.svg_data_uri(scale=6, border=4, dark="#000", light="#fff")

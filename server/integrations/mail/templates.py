@@ -31,6 +31,7 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "new_sign_in": ("username", "when", "address", "user_agent", "url_sessions"),
     "session_reused": ("username", "when", "address", "user_agent"),
     "factor_changed": ("username", "what", "when"),
+    "second_factor_refused": ("username", "what", "when", "address", "user_agent", "url_reset"),
     "recovery_codes_low": ("username", "left"),
     "sign_in_linked": ("username", "provider", "when"),
     "api_key_made": ("username", "name", "when"),
