@@ -10,6 +10,7 @@ from aiohttp import web
 from server.kit.auth import Caller, Origin
 from server.kit.http.address import ClientAddress
 from server.kit.http.ifmatch import ANY, IfMatch
+from server.kit.http.read import BytesReader
 from server.kit.problems import Unauthorized
 
 _USER_AGENT_LIMIT = 200
@@ -18,6 +19,7 @@ _USER_AGENT_LIMIT = 200
 class Call:
     __slots__ = (
         "_addresses",
+        "_body",
         "audit_details",
         "audit_subject",
         "caller",
@@ -28,7 +30,14 @@ class Call:
         "request_id",
     )
 
-    def __init__(self, request: web.Request, request_id: str, caller: Caller | None, addresses: ClientAddress) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        request_id: str,
+        caller: Caller | None,
+        addresses: ClientAddress,
+        body: BytesReader,
+    ) -> None:
         self.request = request
         self.request_id = request_id
         self.caller = caller
@@ -38,6 +47,7 @@ class Call:
         self.audit_details: dict[str, object] = {}
         self.cookies: list[str] = []
         self._addresses = addresses
+        self._body = body
 
     @property
     def user(self) -> Caller:
@@ -54,6 +64,11 @@ class Call:
     @property
     def origin(self) -> Origin:
         return Origin(self.address, self.user_agent, self.request_id)
+
+    async def read_bytes(self) -> bytes:
+        """The body as it came, for routes that take files: no longer and no slower than the route's class allows.
+        Raises BodyTooLarge, RequestTimeout, MalformedBody."""
+        return await self._body.read(self.request)
 
     @property
     def user_agent(self) -> str:

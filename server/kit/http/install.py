@@ -9,6 +9,7 @@ from aiohttp import web
 from server.kit.audit import Audit
 from server.kit.auth import Authenticator
 from server.kit.http.address import ClientAddress
+from server.kit.http.classes import route_classes
 from server.kit.http.crosssite import CrossSiteGuard
 from server.kit.http.cursors import PURPOSE, CursorSigner, has_field
 from server.kit.http.documents import Documents
@@ -18,13 +19,13 @@ from server.kit.http.idempotency import Idempotency
 from server.kit.http.openapi import document
 from server.kit.http.routes import Route, Routes
 from server.kit.http.wrapper import wrap
+from server.kit.limits import Limits
 from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Database
 
 MEDIA_PREFIXES = ("/live/", "/videos/")
 QUIET = ("/health", "/health/live", "/health/ready", "/health/startup", "/metrics")
-BODY_TIMEOUT = 30.0
 
 
 def install(
@@ -36,11 +37,11 @@ def install(
     secrets: Secrets | None = None,
     database: Database | None = None,
     audit: Audit | None = None,
+    limits: Limits | None = None,
     observer: Observer | None = None,
     media_prefixes: Sequence[str] = MEDIA_PREFIXES,
     quiet: Collection[str] = QUIET,
     unavailable: tuple[type[Exception], ...] = (),
-    body_timeout: float = BODY_TIMEOUT,
     not_found_page: AnyHandler | None = None,
     title: str = "Social Flow",
     version: str = "1",
@@ -50,12 +51,14 @@ def install(
     secrets: signs cursors, seals stored answers. database: for routes that are idempotent or audited. audit: for those
     that are audited. A route that needs one which is not given is a TypeError.
     media_prefixes: paths whose handlers get neither log lines nor headers from here. unavailable: exceptions (such as
-    a lost connection to the database) that become 503 and not 500. body_timeout: seconds a whole body may take.
-    not_found_page: answers browsers that ask for an unknown page outside /api. Raises SettingError for TRUSTED_PROXIES
-    and CORS_ORIGINS that cannot be.
+    a lost connection to the database) that become 503 and not 500. limits: how often callers call is counted there;
+    its owner starts and closes it; without, in this process. not_found_page: answers browsers that ask for an unknown
+    page outside /api. Raises SettingError for TRUSTED_PROXIES, CORS_ORIGINS and RATE_LIMIT_… that cannot be, TypeError
+    for a route of a class that is none.
     """
     declared = [route for group in routes for route in group.routes]
     _check_needs(declared, secrets=secrets, database=database, audit=audit)
+    classes, limits = route_classes(settings), limits or Limits()
     cors = Cors(settings.cors_origins)
     https = settings.public_url.startswith("https://")
     edge = Edge(
@@ -81,7 +84,9 @@ def install(
     )
     for group in routes:
         for route in group.routes:
-            handler = wrap(route, edge, max_body=settings.max_body, body_timeout=body_timeout)
+            if route.limits not in classes:
+                raise TypeError(f"{route.method} {route.path}: limits={route.limits!r} is none of {', '.join(classes)}")
+            handler = wrap(route, edge, classes[route.limits], limits)
             edge.declared.add(handler)
             if route.method == "GET":
                 app.router.add_get(route.path, handler)

@@ -25,25 +25,18 @@ _UUID_LENGTH = 36
 _MAX_DIGITS = 18  # below 2^63
 
 
-class BodyReader:
-    """Decodes JSON bodies into one struct type."""
+class BytesReader:
+    """Reads whole bodies of whatever type, and no more of them than it keeps."""
 
-    def __init__(self, kind: type[msgspec.Struct], limit: int, timeout: float) -> None:
+    def __init__(self, limit: int, timeout: float) -> None:
         """limit: bytes. timeout: seconds the whole body may take."""
-        self._decoder = msgspec.json.Decoder(kind)
         self._limit = limit
         self._timeout = timeout
-        self._optional = not any(field.required for field in msgspec.structs.fields(kind))
-        self._kind = kind
 
-    async def read(self, request: web.Request) -> msgspec.Struct:
+    async def read(self, request: web.Request) -> bytes:
+        """Raises BodyTooLarge, RequestTimeout, MalformedBody for one that breaks off."""
         content = request.content
-        length = request.content_length
-        if length is not None and length > self._limit:
-            raise self._too_large()
-        if not request.can_read_body and self._optional:
-            return self._kind()
-        _check_type(request)
+        self.announced(request)
         try:
             data = content.read_nowait() if content.is_eof() else await self._gather(content)
         except TimeoutError:
@@ -54,7 +47,42 @@ class BodyReader:
             raise MalformedBody(f"The body could not be read: {type(error).__name__}") from error
         if len(data) > self._limit:
             raise self._too_large()
-        return self._decode(data)
+        return data
+
+    def announced(self, request: web.Request) -> None:
+        """Raises BodyTooLarge when its head says already that it is."""
+        length = request.content_length
+        if length is not None and length > self._limit:
+            raise self._too_large()
+
+    async def _gather(self, content: StreamReader) -> bytes:
+        data = bytearray()
+        async with asyncio.timeout(self._timeout):
+            while chunk := await content.readany():
+                data += chunk
+                if len(data) > self._limit:
+                    raise self._too_large()
+        return bytes(data)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body may have {self._limit} bytes at most.", limit=self._limit)
+
+
+class BodyReader:
+    """Decodes JSON bodies into one struct type."""
+
+    def __init__(self, kind: type[msgspec.Struct], body: BytesReader) -> None:
+        self._decoder = msgspec.json.Decoder(kind)
+        self._body = body
+        self._optional = not any(field.required for field in msgspec.structs.fields(kind))
+        self._kind = kind
+
+    async def read(self, request: web.Request) -> msgspec.Struct:
+        self._body.announced(request)
+        if not request.can_read_body and self._optional:
+            return self._kind()
+        _check_type(request)
+        return self._decode(await self._body.read(request))
 
     def _decode(self, data: bytes) -> msgspec.Struct:
         try:
@@ -70,18 +98,6 @@ class BodyReader:
         if b"\\u0000" in data or b"\x00" in data:
             _refuse_nul(msgspec.json.decode(data))
         return body
-
-    async def _gather(self, content: StreamReader) -> bytes:
-        data = bytearray()
-        async with asyncio.timeout(self._timeout):
-            while chunk := await content.readany():
-                data += chunk
-                if len(data) > self._limit:
-                    raise self._too_large()
-        return bytes(data)
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body may have {self._limit} bytes at most.", limit=self._limit)
 
 
 class QueryReader:

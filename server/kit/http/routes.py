@@ -109,7 +109,8 @@ class Routes:
         permission: what a role of the caller has to allow, as `users.ban`.
         keys: whether API keys of the scope `<tag>:read` or `<tag>:write` may call.
         step_up: the person must have shown a password or another factor in the last minutes; API keys cannot.
-        limits: the class of rate limits and time-outs; empty: `read` for GET, `write` for the rest.
+        limits: the class of rate limits, body sizes and time-outs: `auth`, `refresh`, `upload`, `none`
+        (`classes.py`); empty: `read` for GET, `write` for the rest.
         idempotent: takes Idempotency-Key; all that the handler writes is then one transaction with the stored answer.
         if_match: takes If-Match (`required`: refuses its absence); the service calls `call.if_match.check(version)`.
         audit: the security event that is recorded in the transaction of what the route has done, with `call.note`.

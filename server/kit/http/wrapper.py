@@ -14,27 +14,32 @@ from server.kit import logs
 from server.kit.audit import Audit
 from server.kit.auth import Caller
 from server.kit.http.call import Call
+from server.kit.http.classes import RouteClass
 from server.kit.http.crosssite import SAFE
 from server.kit.http.cursors import has_field
 from server.kit.http.edge import Edge
+from server.kit.http.gate import Gate
 from server.kit.http.headers import api_headers
 from server.kit.http.idempotency import REPLAYED, Answer, Idempotency, read_key
 from server.kit.http.ifmatch import entity_tag, none_match
 from server.kit.http.ifmatch import read as read_condition
-from server.kit.http.read import BodyReader, QueryReader, path_reader
+from server.kit.http.read import BodyReader, BytesReader, QueryReader, path_reader
 from server.kit.http.requestid import HEADER
 from server.kit.http.routes import Access, Route, sends_itself
 from server.kit.http.unit import in_unit
+from server.kit.limits import Limits
 from server.kit.problems import Forbidden, StepUpRequired, Unauthorized
 from storage.postgres import Connection, Database
 
 _TOKEN_LIMIT = 4096
 
 
-def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Callable[[web.Request], Awaitable[Any]]:
-    """The handler to add to aiohttp's router."""
+def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable[[web.Request], Awaitable[Any]]:
+    """The handler to add to aiohttp's router. kind: that of `route.limits`."""
+    bytes_reader, gate = BytesReader(kind.max_body, kind.body_timeout), Gate(kind, limits)
+    limited = not gate.open
     handler, path, access, status = route.handler, route.path, route.access, route.status
-    body = None if route.body is None else BodyReader(route.body, max_body, body_timeout)
+    body = None if route.body is None else BodyReader(route.body, bytes_reader)
     query = None if route.query is None else QueryReader(route.query)
     in_path = [(name, path_reader(kind)) for name, kind in route.path_parameters.items()]
     takes_call, raw = route.takes_call, sends_itself(route.result)
@@ -55,13 +60,16 @@ def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Cal
     authenticate = edge.authenticator.authenticate
     addresses, cors, id_of, set_id = edge.addresses, edge.cors, edge.request_ids.of, logs.request_id.set
 
-    async def identify(request: web.Request) -> Caller | None:
-        token = bearer(request)
-        caller = None if token is None else await authenticate(token)
-        if needed and caller is None:
-            raise Unauthorized()
-        if caller is not None:
-            permit(caller)
+    async def identify(request: web.Request, call: Call) -> Caller | None:
+        try:
+            token = bearer(request)
+            caller = None if token is None else await authenticate(token)
+            if needed and caller is None:
+                raise Unauthorized()
+        except Unauthorized:
+            if limited:  # who tries tokens is counted too
+                await gate.enter(call)
+            raise
         return caller
 
     def permit(caller: Caller) -> None:
@@ -175,13 +183,17 @@ def wrap(route: Route, edge: Edge, *, max_body: int, body_timeout: float) -> Cal
         started = perf_counter()
         request_id = id_of(request)
         set_id(request_id)
-        call = Call(request, request_id, None, addresses)
+        call = Call(request, request_id, None, addresses, bytes_reader)
         response: web.StreamResponse
         try:
             if unsafe:
                 edge.cross_site.check(request)
             if looks and (needed or hdrs.AUTHORIZATION in request.headers):
-                call.caller = await identify(request)
+                call.caller = await identify(request, call)
+            if limited:
+                await gate.enter(call)
+            if call.caller is not None:
+                permit(call.caller)
             response = await run(request, call, request_id)
         except asyncio.CancelledError:
             raise

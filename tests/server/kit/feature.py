@@ -167,7 +167,7 @@ class _Server(TestServer):
 
 
 @asynccontextmanager
-async def serve(observer: Recorder | None = None, body_timeout: float = 30, **settings: Any) -> AsyncIterator[Client]:
+async def serve(observer: Recorder | None = None, **settings: Any) -> AsyncIterator[Client]:
     app = web.Application()
 
     async def media(request: web.Request) -> web.Response:
@@ -194,7 +194,6 @@ async def serve(observer: Recorder | None = None, body_timeout: float = 30, **se
         secrets=Secrets(Database("", max_size=1), "the secret of the tests' installation"),
         observer=observer,
         unavailable=(DatabaseGone,),
-        body_timeout=body_timeout,
     )
     async with TestClient(_Server(app)) as client:
         yield client
