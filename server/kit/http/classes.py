@@ -17,6 +17,7 @@ ANONYMOUS = "anonymous"
 TIERS = (ANONYMOUS, FREE, "basic", "pro", "enterprise")
 OFF = "off"
 NONE = "none"
+UPLOAD = "upload"
 
 
 @dataclass(frozen=True, slots=True)

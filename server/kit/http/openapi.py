@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from server.kit.http.classes import NONE, UPLOAD
 from server.kit.http.routes import Access, Route, Routes, sends_itself
 from server.kit.problems import (
     CONTENT_TYPE,
@@ -21,6 +22,8 @@ from server.kit.problems import (
     NotFound,
     Problem,
     ProblemBody,
+    RequestTimeout,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -31,6 +34,23 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.OPEN: [],
     Access.ANYONE: [{}, {"bearer": []}],
     Access.USER: [{"bearer": []}],
+}
+
+_HEADERS: dict[str, Any] = {
+    "RateLimit-Policy": {
+        "description": "The limit that counts for this caller and this class of routes: its name, `q` requests in `w` "
+        "seconds. Absent where there is none.",
+        "schema": {"type": "string", "examples": ['"read";q=1200;w=60']},
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests right now; after `t` seconds all are there again, or one is "
+        "when none is left.",
+        "schema": {"type": "string", "examples": ['"read";r=1199;t=1']},
+    },
+    "Retry-After": {
+        "description": "Seconds after which the next request is taken.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
 }
 
 
@@ -54,6 +74,7 @@ def document(routes: Sequence[Routes], *, title: str, version: str) -> dict[str,
         "paths": paths,
         "components": {
             "schemas": components,
+            "headers": _HEADERS,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -65,7 +86,9 @@ def problems_of(route: Route) -> list[type[Problem]]:
     # database to ask.
     implied: list[type[Problem]] = [Internal, BadRequest, Unavailable]
     if route.body is not None:
-        implied += [MalformedBody, BodyTooLarge, UnsupportedMediaType, Invalid]
+        implied += [MalformedBody, BodyTooLarge, RequestTimeout, UnsupportedMediaType, Invalid]
+    if route.limits == UPLOAD:
+        implied += [MalformedBody, BodyTooLarge, RequestTimeout]
     if route.query is not None:
         implied += [Invalid]
     if route.path_parameters:
@@ -74,6 +97,8 @@ def problems_of(route: Route) -> list[type[Problem]]:
         implied += [Unauthorized]
     if route.permission is not None or (route.access is Access.USER and route.scope is None):
         implied += [Forbidden]
+    if route.limits != NONE:
+        implied += [TooManyRequests]
     return list(dict.fromkeys([*route.errors, *implied]))
 
 
@@ -100,6 +125,7 @@ def _operation(route: Route, schema_of: dict[str, Any], components: dict[str, An
         "tags": [route.tag],
         "summary": route.summary,
         "responses": _responses(route, schema_of),
+        "x-limits": route.limits,
     }
     if route.description and route.description != route.summary:
         operation["description"] = route.description
@@ -151,6 +177,8 @@ def _responses(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         if route.example_result is not None:
             media["example"] = msgspec.to_builtins(route.example_result)
         success["content"] = {"application/json": media}
+    if route.limits != NONE:
+        success["headers"] = _refer("RateLimit-Policy", "RateLimit")
     responses = {str(route.status): success}
     if route.etag:
         responses["304"] = {"description": "Not changed since the ETag in If-None-Match"}
@@ -159,7 +187,13 @@ def _responses(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         by_status.setdefault(problem.status, []).append(problem)
     for status, problems in sorted(by_status.items()):
         responses[str(status)] = _problem_response(status, problems)
+    if "429" in responses:
+        responses["429"]["headers"] = _refer("RateLimit-Policy", "RateLimit", "Retry-After")
     return responses
+
+
+def _refer(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _problem_response(status: int, problems: Sequence[type[Problem]]) -> dict[str, Any]:
