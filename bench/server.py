@@ -24,7 +24,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _SETTINGS = {
     "HTTP_HOST": "127.0.0.1",
     "RTMP_HOST": "127.0.0.1",
-    "AUTH_ATTEMPTS_PER_MINUTE": "100000",
+    "RATE_LIMIT_AUTH": "1000000/minute",
+    "RATE_LIMIT_READ": "1000000/minute",
+    "RATE_LIMIT_WRITE": "1000000/minute",
     "RTMP_CONNECTIONS_PER_ADDRESS": "1000",
     "SOCKETS_PER_ADDRESS": "20000",
     "DISK_MIN_FREE": "0",

@@ -189,11 +189,11 @@ class Broadcasts:
             created_at=row.created_at,
             started_at=row.started_at,
             ended_at=row.ended_at,
-            viewers=self._viewers(row, live),
+            viewers=self._viewers(str(row.id), row, live),
             tracks=live.track_views() if live is not None and live.media.tracks else row.tracks,
             owner=owner,
             playback=_playback(row.id, address),
-            thumbnail=self._thumbnail(row, address),
+            thumbnail=_thumbnail(str(row.id), row, live, address),
             channel=f"live:{row.id}",
             recording=_recording(row, address),
             health=_health(live) if mine and live is not None and live.on_air else None,
@@ -256,7 +256,7 @@ class Broadcasts:
         return JoinView(
             playback=_playback(id, address),
             channel=f"live:{id}",
-            viewers=self._viewers(row, self._director.get(str(id))),
+            viewers=self._viewers(str(id), row, self._director.get(str(id))),
         )
 
     async def room(self, id: UUID) -> Room | None:
@@ -302,7 +302,8 @@ class Broadcasts:
         owners = await self._owners(rows)
         cards = []
         for row in rows:
-            live = self._director.get(str(row.id))
+            id = str(row.id)
+            live = self._director.get(id)
             if live is not None and live.on_air:
                 self._pictures.want(live)
             cards.append(
@@ -314,24 +315,24 @@ class Broadcasts:
                     created_at=row.created_at,
                     started_at=row.started_at,
                     ended_at=row.ended_at,
-                    viewers=self._viewers(row, live),
-                    thumbnail=self._thumbnail(row, address),
+                    viewers=self._viewers(id, row, live),
+                    thumbnail=_thumbnail(id, row, live, address),
                     owner=owners[row.owner_id],
                     recording=_recording(row, address),
                 )
             )
         return cards
 
-    def _viewers(self, row: Broadcast, live: Live | None) -> int:
-        here = self._audience.count(str(row.id))
+    def _viewers(self, id: str, row: Broadcast, live: Live | None) -> int:
+        here = self._audience.count(id)
         # on air in another process: that one counts, and writes it down at its heartbeat
         return max(here, row.viewers) if live is None and row.state in ON_AIR else here
 
-    def _thumbnail(self, row: Broadcast, address: Address) -> str:
-        live = self._director.get(str(row.id))
-        if row.thumbnail or (live is not None and live.thumbnail is not None):
-            return f"{address.http}/live/{row.id}/p/thumb.jpg"
-        return address.http + PLACEHOLDER
+
+def _thumbnail(id: str, row: Broadcast, live: Live | None, address: Address) -> str:
+    if row.thumbnail or (live is not None and live.thumbnail is not None):
+        return f"{address.http}/live/{id}/p/thumb.jpg"
+    return address.http + PLACEHOLDER
 
 
 def _ended(recorded: bool) -> dict[str, object]:

@@ -18,6 +18,8 @@ _SELECT = """
            b.version
     from broadcasts b join channels c on c.id = b.channel_id
 """
+# a list shows neither
+_SELECT_CARD = _SELECT.replace("b.description", "''").replace("b.tracks", "'[]'::jsonb")
 _STATES = {state.value: state for state in State}
 _tracks = msgspec.json.Decoder(list[TrackView]).decode
 _recording = msgspec.json.Decoder(RecordingFacts).decode
@@ -27,7 +29,7 @@ def _broadcast(row: Any) -> Broadcast:
     """Lists are read often: a row is taken apart by position, and only what is JSON is decoded."""
     values = list(row)
     values[6] = _STATES[values[6]]
-    values[12] = _tracks(values[12])
+    values[12] = _tracks(values[12]) if values[12] != "[]" else []
     if values[13] is not None:
         values[13] = _recording(values[13])
     return Broadcast(*values)
@@ -84,15 +86,15 @@ async def live_page(conn: Any, limit: int, before: tuple[datetime, UUID] | None)
     where = " where b.state in ('live', 'interrupted') and b.visibility = 'public'"
     order = " order by b.started_at desc, b.id desc limit $1"
     if before is None:
-        rows = await conn.fetch(_SELECT + where + order, limit)
+        rows = await conn.fetch(_SELECT_CARD + where + order, limit)
     else:
-        rows = await conn.fetch(_SELECT + where + " and (b.started_at, b.id) < ($2, $3)" + order, limit, *before)
+        rows = await conn.fetch(_SELECT_CARD + where + " and (b.started_at, b.id) < ($2, $3)" + order, limit, *before)
     return [_broadcast(row) for row in rows]
 
 
 async def page_of_user(conn: Any, user_id: UUID, limit: int, before: UUID | None) -> list[Broadcast]:
     rows = await conn.fetch(
-        _SELECT + " where c.user_id = $1 and ($3::uuid is null or b.id < $3) order by b.id desc limit $2",
+        _SELECT_CARD + " where c.user_id = $1 and ($3::uuid is null or b.id < $3) order by b.id desc limit $2",
         user_id,
         limit,
         before,

@@ -16,7 +16,7 @@ import logging
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import web
@@ -73,7 +73,7 @@ class Signer:
 class Channels(Protocol):
     """The realtime hub: who holds a channel, and the count that it tells them."""
 
-    def viewers(self, channel: str) -> Iterable[str]: ...
+    def viewers(self, channel: str) -> frozenset[str]: ...
 
     def set_viewers(self, channel: str, count: int | None) -> None: ...
 
@@ -155,8 +155,10 @@ class Viewers:
 
     def _count(self, broadcast_id: str, moment: float) -> int:
         oldest = moment - self._seconds
-        seen = self._seen.get(broadcast_id, {})
-        holders = set(self._hub.viewers(f"live:{broadcast_id}"))
+        holders = self._hub.viewers(f"live:{broadcast_id}")
+        seen = self._seen.get(broadcast_id)
+        if not seen:
+            return len(holders)
         return len(holders) + sum(1 for viewer, at in seen.items() if at >= oldest and viewer not in holders)
 
     def _report(self) -> None:
