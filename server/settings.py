@@ -95,7 +95,6 @@ class Settings:
         "",
         "further origins, comma-separated, whose pages and apps use our passkeys: https://… android:apk-key-hash:…",
     )
-    auth_attempts_per_minute: int = _setting(20, "log-ins and registrations per address and minute, for each process")
 
     audit_retention_days: int = _setting(
         400, "lines of the audit log are deleted after this, at least 30; 0: never, days"

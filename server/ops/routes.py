@@ -35,17 +35,19 @@ def routes(health: Health, metrics: Metrics, settings: Settings) -> Routes:
         elif not is_private(call.address) or _hidden(call):
             raise Forbidden("Without METRICS_TOKEN this is answered to loopback and private addresses only.")
 
-    @api.get("/health/live", access=Access.OPEN, summary="The process answers")
+    @api.get("/health/live", access=Access.OPEN, limits="none", summary="The process answers")
     async def live(call: Call) -> dict[str, str]:
         return {"status": "ok"}
 
-    @api.get("/health/startup", access=Access.OPEN, summary="The start is complete", errors=(NotReady,))
+    @api.get("/health/startup", access=Access.OPEN, limits="none", summary="The start is complete", errors=(NotReady,))
     async def startup(call: Call) -> dict[str, str]:
         if not health.started:
             raise NotReady("The process is still starting.")
         return {"status": "ok"}
 
-    @api.get("/health/ready", access=Access.OPEN, summary="Whether to send requests here", errors=(NotReady,))
+    @api.get(
+        "/health/ready", access=Access.OPEN, limits="none", summary="Whether to send requests here", errors=(NotReady,)
+    )
     async def ready(call: Call) -> Report:
         """What is not needed for service (such as room for recordings) may fail: the status is then `degraded`."""
         report = await health.report()
@@ -54,13 +56,14 @@ def routes(health: Health, metrics: Metrics, settings: Settings) -> Routes:
             raise NotReady("; ".join(failing) or f"The process is {report.status}.", parts=report.parts)
         return report
 
-    @api.get("/health", access=Access.OPEN, summary="As /health/ready", errors=(NotReady,))
+    @api.get("/health", access=Access.OPEN, limits="none", summary="As /health/ready", errors=(NotReady,))
     async def summary(call: Call) -> Report:
         return await ready(call)
 
     @api.get(
         "/health/detailed",
         access=Access.OPEN,
+        limits="none",
         summary="What every part says of itself",
         errors=(Unauthorized, Forbidden),
     )
@@ -70,7 +73,13 @@ def routes(health: Health, metrics: Metrics, settings: Settings) -> Routes:
         report = await health.report()
         return {"status": report.status, "parts": report.parts, "details": health.details()}
 
-    @api.get("/metrics", access=Access.OPEN, summary="Figures for Prometheus", errors=(Unauthorized, Forbidden))
+    @api.get(
+        "/metrics",
+        access=Access.OPEN,
+        limits="none",
+        summary="Figures for Prometheus",
+        errors=(Unauthorized, Forbidden),
+    )
     async def figures(call: Call) -> web.Response:
         permit(call)
         body, content_type = metrics.render()

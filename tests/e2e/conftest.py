@@ -34,7 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         "RTMP_PORT": str(rtmp),
         "DATA_DIR": str(folder / "var"),
         "DISK_MIN_FREE": "0",
-        "AUTH_ATTEMPTS_PER_MINUTE": "1000",
+        "RATE_LIMIT_AUTH": "1000/minute",
+        "RATE_LIMIT_WRITE": "100000/minute",
         "RECONNECT_WINDOW": "4",
         "THUMBNAIL_SECONDS": "2",
     }

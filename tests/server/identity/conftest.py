@@ -33,7 +33,7 @@ async def make_identity(database: Database, mailbox: Mailbox, events: Events) ->
     made: list[Identity] = []
 
     async def make(cost: Cost = QUICK, **settings: Any) -> Identity:
-        given = Settings(**{"auth_attempts_per_minute": 1000, **settings})
+        given = Settings(**{"rate_limit_auth": "1000/minute", **settings})
         secrets = Secrets(database, SECRET)
         identity = Identity(
             database, given, mailer=mailbox, audit=events, secrets=secrets, passwords=Passwords(2, cost)

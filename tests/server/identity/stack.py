@@ -80,7 +80,7 @@ Client = TestClient[web.Request, web.Application]
 
 @asynccontextmanager
 async def serve(identity: Identity, **settings: Any) -> AsyncIterator[Client]:
-    given = Settings(**{"auth_attempts_per_minute": 1000, **settings})
+    given = Settings(**{"rate_limit_auth": "1000/minute", **settings})
     app = web.Application()
     install(app, [routes(identity, given)], authenticator=identity, settings=given)
     async with TestClient(TestServer(app)) as client:

@@ -190,11 +190,11 @@ async def test_registration_can_be_closed(make_identity: MakeIdentity) -> None:
 
 
 async def test_attempts_are_limited_by_address(make_identity: MakeIdentity) -> None:
-    async with serve(await make_identity(), auth_attempts_per_minute=3) as client:
+    async with serve(await make_identity(), rate_limit_auth="3/minute") as client:
         assert [(await login(client, "nobody"))[0] for _ in range(4)] == [401, 401, 401, 429]
         answer = await client.post("/api/v1/auth/login", json={"email": "a", "password": "b"})
         body = await answer.json()
-        assert (answer.status, body["code"]) == (429, "too_many_attempts")
+        assert (answer.status, body["code"]) == (429, "too_many_requests")
         assert 1 <= int(answer.headers["Retry-After"]) <= 20
         assert 0 < body["retry_after"] <= 20
         assert answer.headers["RateLimit"].startswith('"auth";r=0;')

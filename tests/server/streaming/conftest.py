@@ -148,7 +148,8 @@ def environment(database_url: str) -> dict[str, str]:
         "DATABASE_POOL": "4",
         "REDIS_URL": "",
         "S3_ENDPOINT": "",
-        "AUTH_ATTEMPTS_PER_MINUTE": "1000",
+        "RATE_LIMIT_AUTH": "1000/minute",
+        "RATE_LIMIT_WRITE": "100000/minute",
         "DISK_MIN_FREE": "0",
         "LOG_LEVEL": "warning",
     }
