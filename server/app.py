@@ -65,6 +65,7 @@ def build_app(wiring: Wiring) -> web.Application:
         secrets=wiring.secrets,
         database=wiring.database,
         audit=wiring.audit,
+        limits=wiring.limits,
         observer=wiring.metrics,
         media_prefixes=(*MEDIA_PREFIXES, "/assets/"),
         unavailable=A_PART_IS_AWAY,

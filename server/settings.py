@@ -212,7 +212,7 @@ class Settings:
     # viewers, chat
     viewer_seconds: float = _setting(15.0, "a viewer counts this long after its last sign of life, s")
     chat_max_length: int = _setting(500, "longest chat message, characters")
-    chat_burst: int = _setting(5, "chat messages an author may send at once, for each process")
+    chat_burst: int = _setting(5, "chat messages an author may send at once")
     chat_interval: float = _setting(1.0, "then one message each, s")
     socket_max_message: int = _setting(16 * 1024, "largest message from a WebSocket client, bytes")
     socket_buffer: int = _setting(512 * 1024, "bytes that may wait for one slow WebSocket before it is closed")

@@ -36,6 +36,8 @@ from server.identity.service import Identity
 from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
 from server.kit.http import idempotency
 from server.kit.http.address import ClientAddress
+from server.kit.http.classes import route_classes
+from server.kit.limits import Limits
 from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
@@ -83,6 +85,7 @@ class Wiring:
         self.health = Health()
 
     async def start(self) -> None:
+        route_classes(self.settings)  # a rate that cannot be is told before anything starts
         try:
             await self._start_database()
             await self._start_storage()
@@ -155,6 +158,9 @@ class Wiring:
     async def _start_realtime(self) -> None:
         settings = self.settings
         linger = settings.viewer_seconds
+        self.limits = Limits(settings.redis_url)
+        self.limits.start()
+        self._closing.push_async_callback(self.limits.close)
         if settings.redis_url:
             there = RedisPresence(settings.redis_url, linger=linger)
             self.hub = Hub(RedisBroker(settings.redis_url), there, node=self.node)
@@ -230,6 +236,7 @@ class Wiring:
             options=ChatOptions(
                 max_length=settings.chat_max_length, burst=settings.chat_burst, interval=settings.chat_interval
             ),
+            limits=self.limits,
         )
         self._closing.push_async_callback(self.chat.close)
         self.hub.add_rules("live", ChatChannels(self.chat, self.broadcasts.state_of))
@@ -312,6 +319,7 @@ class Wiring:
             ("database", self.database),
             ("identity", self.identity),
             ("jobs", self.worker),
+            ("limits", self.limits),
             ("mail", self.delivery),
             ("director", self.director),
             ("rtmp", self.rtmp),

@@ -28,7 +28,7 @@ from server.kit.auth import Caller
 from server.kit.clock import now
 from server.kit.http import decode_cursor, encode_cursor
 from server.kit.ids import uuid7
-from server.kit.limits import Limiter
+from server.kit.limits import Limits, Rate
 from storage.postgres.database import Database
 
 _BEFORE_START = timedelta(minutes=1)  # encoders' clocks differ from ours
@@ -50,15 +50,19 @@ class Chat:
         fanout: Fanout,
         *,
         options: ChatOptions | None = None,
+        limits: Limits | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
+        """limits: where authors' messages are counted; its owner closes it. Without: in this process."""
         self._database = database
         self._store = ChatStore(database)
         self._rooms = rooms
         self._fanout = fanout
         self._options = options or ChatOptions()
         self._clock = clock
-        self._limiter = Limiter(self._options.burst, self._options.interval)
+        self._limits = limits or Limits()
+        burst = max(self._options.burst, 1)
+        self._rate = Rate(burst, burst * self._options.interval)
         self._writers: dict[UUID, RoomWriter] = {}
         self._closed = False
 
@@ -83,7 +87,7 @@ class Chat:
         if not room.open:
             raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
         text = texts.clean(body.text, self._options.max_length)
-        verdict = self._limiter.take(str(caller.user_id))
+        verdict = await self._limits.take(f"chat:{caller.user_id.hex}", self._rate)
         if not verdict.allowed:
             raise TooFast("You are writing too fast.", retry_after=verdict.retry_after)
         at = self._clock()
