@@ -27,6 +27,7 @@ class Places:
 class Facebook:
     key = "facebook"
     title = "Facebook"
+    authority = "https://www.facebook.com"
 
     def __init__(self, http: Outgoing, client: Client, places: Places | None = None) -> None:
         self._http = http

@@ -21,6 +21,7 @@ class Places:
 class GitHub:
     key = "github"
     title = "GitHub"
+    authority = "https://github.com"
 
     def __init__(self, http: Outgoing, client: Client, places: Places | None = None) -> None:
         self._http = http

@@ -30,6 +30,7 @@ class Oidc:
         """more: further parameters of the authorization request."""
         self.key = key
         self.title = title
+        self.authority = issuer.url
         self._http = http
         self._issuer = issuer
         self._client = client

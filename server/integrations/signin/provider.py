@@ -61,6 +61,11 @@ class Provider(Protocol):
         """What people read: `GitHub`."""
         ...
 
+    @property
+    def authority(self) -> str:
+        """Whose the subjects are: `https://github.com`. It outlives keys, which the operator chooses."""
+        ...
+
     async def address(self, attempt: Attempt) -> str:
         """Where to send the browser. Raises ProviderError."""
         ...

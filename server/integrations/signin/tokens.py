@@ -17,7 +17,7 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What the provider knows us as. secret: empty for a public client. basic: it is sent in the header, not the form."""
+    """What the provider knows us as. secret: empty for a public client. basic: sent in the header, not the form."""
 
     id: str
     secret: str = ""

@@ -18,6 +18,7 @@ class Places:
 class Twitter:
     key = "twitter"
     title = "X (Twitter)"
+    authority = "https://twitter.com"
 
     def __init__(self, http: Outgoing, client: Client, places: Places | None = None) -> None:
         """client: with its secret sent in the header, the only way that X takes."""
