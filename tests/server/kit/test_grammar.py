@@ -62,9 +62,11 @@ async def test_step_up(client: Client, shop: Shop) -> None:
         async with client.post("/api/v1/sensitive", headers=headers(token)) as answer:
             assert answer.status == status
             assert status == 204 or (await answer.json())["code"] == code
-    async with serve(shop, step_up_seconds=1000.0) as lenient:
-        async with lenient.post("/api/v1/sensitive", headers=headers("bob")) as answer:
-            assert answer.status == 204
+    async with (
+        serve(shop, step_up_seconds=1000.0) as lenient,
+        lenient.post("/api/v1/sensitive", headers=headers("bob")) as answer,
+    ):
+        assert answer.status == 204
 
 
 async def test_an_edit_of_what_was_changed_meanwhile_is_refused(client: Client) -> None:

@@ -45,11 +45,8 @@ async def test_the_same_request_gets_the_same_answer(client: Client, shop: Shop)
     assert repeated["X-Request-ID"] != given["X-Request-ID"]
     assert (await shop.count(), shop.told) == (1, ["book"])
     # a quoted key is the same (a string as of RFC 9651); the order of a body's members says nothing
-    async with client.post(
-        ORDERS,
-        data='{"count": 1, "title": "book"}',
-        headers={**headers("ada", '"k1"'), "Content-Type": "application/json"},
-    ) as answer:
+    quoted = {**headers("ada", '"k1"'), "Content-Type": "application/json"}
+    async with client.post(ORDERS, data='{"count": 1, "title": "book"}', headers=quoted) as answer:
         assert (await answer.json(), await shop.count()) == (first, 1)
 
 
@@ -69,7 +66,7 @@ async def test_a_key_belongs_to_one_request_of_one_caller(client: Client, shop: 
     async with client.post(ORDERS + "/all/cancel", headers=headers("ada", "k1")) as answer:
         assert answer.status == 422
     assert await shop.count() == 1
-    status, body, given = await order(client, "k1", token="bob")
+    status, _, given = await order(client, "k1", token="bob")
     assert (status, "Idempotency-Replayed" in given, await shop.count()) == (201, False, 2)
 
 
