@@ -324,7 +324,7 @@ class Oauth:
 
 
 def _single(said: Mapping[str, list[str]], name: str) -> str:
-    """The value of a parameter that must not stand twice (RFC 6749, section 3.1); empty when it does, or is too long."""
+    """A parameter that must not stand twice (RFC 6749, section 3.1); empty when it does, or is too long."""
     values = said.get(name, [])
     return values[0] if len(values) == 1 and len(values[0]) <= _CODE_LIMIT else ""
 
