@@ -50,12 +50,22 @@ class Hopeless(Exception):
 
 
 class Worker:
-    """at_once: jobs under way in this process; heartbeat: a job whose worker was silent this long is run by another."""
+    """at_once: jobs under way in this process; heartbeat: a job whose worker was silent this long is run by another;
+    look: how often a worker with nothing to do looks for jobs that nobody announces, which are those to be tried again.
+    """
 
-    def __init__(self, dsn: str, *, at_once: int = 20, heartbeat: timedelta = timedelta(seconds=30)) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        at_once: int = 20,
+        heartbeat: timedelta = timedelta(seconds=30),
+        look: timedelta = timedelta(seconds=5),
+    ) -> None:
         self._dsn = dsn
         self._at_once = at_once
         self._heartbeat = heartbeat
+        self._look = look
         self._kinds: dict[str, _Kind] = {}
         self._schedules: dict[str, str] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -169,7 +179,7 @@ class Worker:
         await jobs.run(
             batch_size=max(1, self._at_once // 2),
             max_concurrent_tasks=max(2, self._at_once),
-            dequeue_timeout=timedelta(seconds=30),
+            dequeue_timeout=self._look,
             heartbeat_timeout=self._heartbeat,
             # A connection that no longer hears is replaced.
             shutdown_on_listener_failure=True,

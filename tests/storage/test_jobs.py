@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from storage.jobs import Jobs, Worker
+from storage.jobs import Hopeless, Jobs, Worker
 from storage.postgres import Database
 from tests.support import eventually
 
@@ -141,6 +141,39 @@ async def test_a_failure_is_tried_again(queue: Database, worker: Worker) -> None
     await eventually(lambda: worker.describe()["done"] == 1)
     assert len(seen.payloads) == 3
     assert worker.describe()["failed"] == 0
+
+
+async def test_a_failure_that_took_its_time_is_tried_again_soon(queue: Database, queue_url: str) -> None:
+    """By then the worker has found nothing else to do and waits to be told, which nobody does about a second try."""
+    seen, slow = Seen(failures=1), Worker(queue_url, look=timedelta(milliseconds=50))
+
+    async def handler(payload: bytes) -> None:
+        await asyncio.sleep(0.3)
+        await seen(payload)
+
+    slow.register("a", handler, retries=3, pause=QUICK)
+    await slow.start()
+    async with queue.transaction() as connection:
+        await Jobs().enqueue(connection, "a", b"x")
+    await eventually(lambda: slow.describe()["done"] == 1)
+    await slow.close()
+
+
+async def test_a_hopeless_failure_is_not_tried_again(queue: Database, worker: Worker) -> None:
+    async def handler(payload: bytes) -> None:
+        raise Hopeless("nobody lives there")
+
+    worker.register("a", handler, retries=3, pause=QUICK)
+    await worker.start()
+    async with queue.transaction() as connection:
+        await Jobs().enqueue(connection, "a", b"x")
+
+    async def failed() -> bool:
+        return await _rows(queue) == [("failed", "a", 0)]
+
+    await eventually(failed)
+    [(traceback,)] = await _rows(queue, "SELECT traceback::text FROM pgqueuer_log WHERE status = 'failed'")
+    assert "nobody lives there" in str(traceback)
 
 
 async def test_failed_for_good_stays_with_its_reason(queue: Database, worker: Worker) -> None:

@@ -9,7 +9,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 from uuid import UUID
 
 from server.integrations.mail.templates import PRODUCT, Rendered
@@ -17,6 +17,7 @@ from server.integrations.mail.templates import PRODUCT, Rendered
 # The local part and the domain hold nothing that has a meaning in a header or an SMTP command.
 _LOCAL = re.compile(r"[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f]{1,64}")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+|\[[0-9A-Za-z.:]+\]")
+_FROM = re.compile(r'\s*(?:"?(?P<name>[^"<>\x00-\x1f]*?)"?\s*<(?P<in_brackets>[^<>\s]+)>|(?P<alone>[^<>\s]+))\s*')
 
 
 class BadAddress(Exception):
@@ -33,10 +34,11 @@ class Sender:
     @classmethod
     def parse(cls, text: str, host: str) -> Sender:
         """From `Name <address>` or an address; empty: no-reply at `host`. Raises BadAddress."""
-        name, spec = parseaddr(text or f"no-reply@{host}", strict=True) if text else ("", f"no-reply@{host}")
-        if not spec or re.search(r"[\r\n]", text):
+        found = _FROM.fullmatch(text or f"no-reply@{host}")
+        if found is None:
             raise BadAddress(f"{text!r} is not an address to send from")
-        return cls(name or PRODUCT, address(spec, name or PRODUCT))
+        name, spec = found["name"] or PRODUCT, found["in_brackets"] or found["alone"]
+        return cls(name, address(spec, name))
 
     @property
     def domain(self) -> str:

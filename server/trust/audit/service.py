@@ -17,7 +17,7 @@ from storage.postgres import Connection, Database
 PRUNE_JOB = "audit.prune"
 PRUNE_CRON = "41 3 * * *"
 
-_EVENT = re.compile(EVENT)
+_EVENT = re.compile(EVENT.strip("^$"))
 _ADDRESS = 64
 _USER_AGENT = 200
 _REQUEST_ID = 128
@@ -44,7 +44,7 @@ class AuditLog:
 
         Raises ValueError for an event that is not `<noun>.<verb>`, TypeError for details that JSON cannot carry.
         """
-        if _EVENT.match(event) is None:
+        if _EVENT.fullmatch(event) is None:
             raise ValueError(f"{event!r} is not <noun>.<verb>")
         given = origin or Origin()
         line = StaffLine(
