@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -171,18 +172,42 @@ LOOP_EXEMPT = (
 )
 
 
+# First: xdist reads its marks in this same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         where = item.nodeid
         # Two browsers at once with a server each are too much for two cores: they take turns in one worker.
         if where.startswith("tests/e2e/"):
             item.add_marker(pytest.mark.xdist_group("browser"))
-        # `pytest -m quick_loop`: what may not hold the event loop. The guard acts in the run under asyncio's debugger.
+        # `pytest -m quick_loop`: these alone.
         asynchronous = inspect.iscoroutinefunction(getattr(item, "function", None))
         if asynchronous and where.startswith(LOOP_GUARDED) and not where.startswith(LOOP_EXEMPT):
             # A mark for fixtures would come too late here.
             item.fixturenames.append("quick_loop")  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.quick_loop)
+
+
+_LOST = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """xdist's: a worker process has ended, with an error when it was not asked to."""
+    if error:
+        node.config.stash[_LOST] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Tests that the worker had before it are missing then: this is more than a test that failed.
+    if session.config.stash.get(_LOST, False):
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the collector, which every guarded test runs, need not walk it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 LOOP_MOST = 0.020
@@ -191,16 +216,13 @@ LOOP_MOST = 0.020
 
 @pytest.fixture
 async def quick_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """The test fails when one step of the event loop took over 20 ms of the processor.
+    """The test fails when one step of the event loop took over 20 ms of the processor, under asyncio's debugger.
 
-    The suite is run once with PYTHONASYNCIODEBUG=1 for this; without it the fixture does nothing. Asyncio's own warning
-    reads the clock and blames a step for what other programs did meanwhile; the thread's processor time does not. What
-    waits instead of computing (a blocking call) is found by ruff's ASYNC rules.
+    Asyncio's own warning reads the clock and blames a step for what other programs did meanwhile; the thread's
+    processor time does not, also when tests run side by side. What waits instead of computing (a blocking call) is
+    found by ruff's ASYNC rules.
     """
-    if not os.environ.get("PYTHONASYNCIODEBUG"):
-        yield
-        return
-    # pytest-asyncio makes its loops without looking at the environment.
+    # What PYTHONASYNCIODEBUG=1 would do: pytest-asyncio makes its loops without looking at the environment.
     asyncio.get_running_loop().set_debug(True)
     held: list[str] = []
     run = asyncio.Handle._run
@@ -213,7 +235,7 @@ async def quick_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
             held.append(f"{took * 1000:.0f} ms: {handle!r}")  # not earlier: it wakes lazy attributes
 
     monkeypatch.setattr(asyncio.Handle, "_run", watched)
-    # A full collection walks all that pytest has loaded, and would be blamed on whoever allocates next.
+    # A full collection walks all that the process has loaded, and would be blamed on whoever allocates next.
     gc.collect()
     gc.disable()
     try:
