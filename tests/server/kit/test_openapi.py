@@ -58,6 +58,31 @@ def test_what_an_operation_says(openapi: dict[str, Any]) -> None:
     assert openapi["paths"]["/api/v1/things"]["delete"]["responses"]["204"]["description"] == "No Content"
 
 
+def test_limits_are_told_of_every_route(openapi: dict[str, Any]) -> None:
+    told = {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
+    for path, about in openapi["paths"].items():
+        for method, operation in about.items():
+            assert operation["x-limits"] == ("read" if method == "get" else "write"), path
+            success = next(answer for status, answer in operation["responses"].items() if status < "300")
+            assert success["headers"] == told
+            refused = operation["responses"]["429"]
+            assert set(refused["headers"]) == {*told, "Retry-After"}
+            assert "too_many_requests" in refused["content"]["application/problem+json"]["examples"]
+    assert set(openapi["components"]["headers"]) == {*told, "Retry-After"}
+
+
+def test_a_route_without_limits_says_so() -> None:
+    api = Routes("things")
+
+    @api.get("/x", access=Access.OPEN, limits="none")
+    async def x(call: Call) -> None: ...
+
+    operation = document([api], title="x", version="1")["paths"]["/x"]["get"]
+    assert operation["x-limits"] == "none"
+    assert "429" not in operation["responses"]
+    assert "headers" not in operation["responses"]["204"]
+
+
 def test_the_routes_are_where_the_document_was_read(openapi: dict[str, Any]) -> None:
     """So that what /docs sends reaches this server by whatever address somebody opened it."""
     assert openapi["servers"] == [{"url": "/"}]
