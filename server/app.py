@@ -16,6 +16,8 @@ from realtime.protocol.asyncapi import asyncapi
 from server.community.chat import routes as chat
 from server.identity import routes as identity
 from server.identity.factors import routes as factors
+from server.identity.privacy import routes as privacy
+from server.identity.profile import routes as profile
 from server.kit.http import install, runner
 from server.kit.http.connections import room_for
 from server.kit.http.install import MEDIA_PREFIXES
@@ -54,6 +56,8 @@ def build_app(wiring: Wiring) -> web.Application:
         [
             identity.routes(wiring.identity, settings),
             factors.routes(wiring.factors, settings),
+            profile.routes(wiring.people.profiles, wiring.avatars, settings),
+            privacy.routes(wiring.people.exports, wiring.people.departures, wiring.identity),
             channels.routes(wiring.channels, wiring.addresses, wiring.director),
             broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
             chat.routes(wiring.chat),
@@ -67,11 +71,12 @@ def build_app(wiring: Wiring) -> web.Application:
         audit=wiring.audit,
         limits=wiring.limits,
         observer=wiring.metrics,
-        media_prefixes=(*MEDIA_PREFIXES, "/assets/"),
+        media_prefixes=(*MEDIA_PREFIXES, "/assets/", "/avatars/"),
         unavailable=A_PART_IS_AWAY,
         not_found_page=not_found_page,
     )
     wiring.media.install(app)
+    wiring.avatars.install(app)
     app.router.add_get("/ws", wiring.sockets.handle)
     app.router.add_get("/asyncapi.json", _asyncapi(settings))
     install_pages(app)

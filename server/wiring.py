@@ -19,6 +19,7 @@ from uuid import UUID
 
 from media.ingest.rtmp import RtmpOptions, RtmpServer, tls_context
 from media.package.live import PackageOptions
+from media.transcode.image import Images
 from media.transcode.thumbnail import Thumbnailer
 from realtime.broker.memory import MemoryBroker
 from realtime.broker.redis import RedisBroker
@@ -28,16 +29,25 @@ from realtime.presence.redis import RedisPresence
 from realtime.protocol.codes import ErrorCode
 from realtime.socket import SocketOptions, Sockets
 from server.community.chat.channel import ChatChannels
+from server.community.chat.personal import ChatData
 from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
 from server.identity.factors import jobs as factor_jobs
 from server.identity.factors.service import Factors
+from server.identity.privacy import jobs as privacy_jobs
+from server.identity.privacy.account import AccountData
+from server.identity.privacy.departures import Departures
+from server.identity.privacy.exports import Exports
+from server.identity.profile.avatars import Avatars
+from server.identity.profile.service import Profiles
 from server.identity.service import Identity
 from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
 from server.kit.http import idempotency
 from server.kit.http.address import ClientAddress
 from server.kit.http.classes import route_classes
 from server.kit.limits import Limits
+from server.kit.mail import Mailer
+from server.kit.personal import PersonalData
 from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
@@ -47,11 +57,13 @@ from server.streaming.addresses import Addresses
 from server.streaming.broadcasts.director import UNRECORDED_JOB, Director, DirectorOptions
 from server.streaming.broadcasts.jobs import Files, delete_files, forget_recording, sweep
 from server.streaming.broadcasts.live import written_elsewhere
+from server.streaming.broadcasts.personal import StreamingData
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB, Broadcasts
 from server.streaming.channels.service import Channels
 from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
+from server.trust.audit.personal import AuditData
 from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -239,6 +251,7 @@ class Wiring:
             limits=self.limits,
         )
         self._closing.push_async_callback(self.chat.close)
+        self._wire_people()
         self.hub.add_rules("live", ChatChannels(self.chat, self.broadcasts.state_of))
         await self.hub.start()
         self._closing.push_async_callback(self.hub.close)
@@ -291,6 +304,18 @@ class Wiring:
             ) from None
         self._closing.push_async_callback(self.rtmp.close)
         self.addresses = Addresses(settings.public_url, self.rtmp.port, self.rtmp.tls_port or None)
+
+    def _wire_people(self) -> None:
+        settings = self.settings
+        self.people = People(self.database, self.objects, self.jobs, self.mailer, self.audit, self.secrets, settings)
+        self.avatars = Avatars(
+            self.database,
+            self.objects,
+            Images(),
+            self.jobs,
+            audit=self.audit,
+            max_bytes=settings.avatar_max_bytes,
+        )
 
     async def drain(self) -> None:
         """A stop begins: no new publishers, broadcasts handed to the next process, players and sockets told."""
@@ -359,13 +384,45 @@ class Wiring:
 
     def _worker(self) -> Worker:
         return _worker(
-            self.dsn, self.database, self.spool, self._forget_chat, self.settings, mail=self.delivery, audit=self.audit
+            self.dsn,
+            self.database,
+            self.spool,
+            self._forget_chat,
+            self.settings,
+            mail=self.delivery,
+            audit=self.audit,
+            people=self.people,
         )
 
     async def _forget_chat(self, id: UUID) -> None:
         await self.chat.forget(id)
         self.hub.revoke(f"live:{id}", ErrorCode.UNKNOWN_CHANNEL, "The broadcast was deleted.")
         self.hub.forget(f"live:{id}")
+
+
+class People:
+    """Profiles, archives and leaving: what a server and a worker have alike. A feature that keeps something of people
+    is one more line in `parts`; the security log comes last, as the others may still write to it."""
+
+    def __init__(
+        self,
+        database: Database,
+        objects: ObjectStore,
+        jobs: Jobs,
+        mailer: Mailer,
+        audit: AuditLog,
+        secrets: Secrets,
+        settings: Settings,
+    ) -> None:
+        parts: list[PersonalData] = [
+            AccountData(database, objects, elsewhere=("channels",)),
+            StreamingData(database, objects, jobs, settings.base_url),
+            ChatData(database),
+            AuditData(database, audit),
+        ]
+        self.profiles = Profiles(database, settings, audit=audit)
+        self.exports = Exports(database, objects, jobs, settings, parts, mailer=mailer, audit=audit)
+        self.departures = Departures(database, jobs, settings, secrets, parts, mailer=mailer, audit=audit)
 
 
 class WorkerWiring:
@@ -390,6 +447,9 @@ class WorkerWiring:
             chat = ChatStore(database)
             templates = Templates(settings.base_url)
             await asyncio.to_thread(templates.load)
+            audit = AuditLog(database, settings.audit_retention_days)
+            jobs = Jobs()
+            people = People(database, objects, jobs, Mails(jobs, secrets, templates), audit, secrets, settings)
             worker = _worker(
                 settings.database_url,
                 database,
@@ -397,7 +457,8 @@ class WorkerWiring:
                 chat.forget_room,
                 settings,
                 mail=_delivery(database, secrets, templates, settings),
-                audit=AuditLog(database, settings.audit_retention_days),
+                audit=audit,
+                people=people,
             )
             await worker.start()
             self._closing.push_async_callback(worker.close)
@@ -418,6 +479,7 @@ def _worker(
     *,
     mail: Delivery,
     audit: AuditLog,
+    people: People,
 ) -> Worker:
     """Every feature's jobs: the same in the server and in `bin/worker`."""
 
@@ -446,6 +508,7 @@ def _worker(
     worker.register(RETENTION_JOB, retention)
     worker.every(RETENTION_JOB, RETENTION_CRON)
     worker.register(PRUNE_JOB, audit.prune_job)
+    privacy_jobs.register(worker, database, files, people.profiles, people.exports, people.departures)
     worker.register(factor_jobs.PRUNE_JOB, prune_factors)
     worker.every(factor_jobs.PRUNE_JOB, factor_jobs.PRUNE_CRON)
     worker.every(PRUNE_JOB, PRUNE_CRON)

@@ -14,6 +14,7 @@ from server.community.chat.errors import NoSuchRoom
 from server.community.chat.models import Author, Change, ChatMessage, Deleted, LogEntry, Said
 from storage.postgres.database import Connection, Database
 
+NOBODY = UUID(int=0)  # the author of what people have said who are not here any more
 NO_ROOM = (1, 0)  # epoch and last offset of a room that nobody has written in
 
 
@@ -180,6 +181,57 @@ class ChatStore:
                 f"select * from chat_messages where {where} order by shown_at, log_offset limit $2", *values
             )
         return [_message(row) for row in rows]
+
+    # what a person has said, for his archive, and what becomes of it when he leaves
+
+    async def said_by(self, author_id: UUID, after: UUID | None, limit: int) -> list[asyncpg.Record]:
+        """His messages that were not deleted, oldest first."""
+        async with self._database.acquire() as connection:
+            return await connection.fetch(
+                "select id, room_id, text, at, media_time from chat_messages where author_id = $1"
+                " and deleted_at is null and ($2::uuid is null or id > $2) order by id limit $3",
+                author_id,
+                after,
+                limit,
+            )
+
+    async def room_of(self, connection: Connection, author_id: UUID) -> UUID | None:
+        """A room that he has written in."""
+        room: UUID | None = await connection.fetchval(
+            "select room_id from chat_messages where author_id = $1 limit 1", author_id
+        )
+        return room
+
+    async def erase_some(self, connection: Connection, room_id: UUID, author_id: UUID, at: datetime, limit: int) -> int:
+        """Of the author's messages in a locked room: take the text away and say so in the log, like `erase` does; and
+        take the author away, also where the text is gone already. How many."""
+        done = await connection.execute(
+            """with his as (
+                select id, deleted_at from chat_messages where room_id = $1 and author_id = $2
+                order by log_offset limit $4
+            ), open as (
+                select id, row_number() over (order by id) as number from his where deleted_at is null
+            ), logged as (
+                insert into chat_log (room_id, log_offset, kind, message_id, at, by)
+                select $1, r.last_offset + o.number, 'delete', o.id, $3, $5 from open o, chat_rooms r where r.id = $1
+            ), room as (
+                update chat_rooms set last_offset = last_offset + (select count(*) from open) where id = $1
+            )
+            update chat_messages m set text = '', author_id = $5, author_name = '', nonce = null,
+                deleted_at = coalesce(m.deleted_at, $3), deleted_by = coalesce(m.deleted_by, $5)
+            from his where m.id = his.id""",
+            room_id,
+            author_id,
+            at,
+            limit,
+            NOBODY,
+        )
+        return int(done.rpartition(" ")[2])
+
+    async def forget_deeds(self, connection: Connection, user_id: UUID) -> None:
+        """That he has deleted messages, his own or others'."""
+        await connection.execute("update chat_messages set deleted_by = $2 where deleted_by = $1", user_id, NOBODY)
+        await connection.execute("update chat_log set by = $2 where by = $1", user_id, NOBODY)
 
     async def forget_room(self, room_id: UUID) -> None:
         """Nothing of it stays but that it was: what is written from now on is refused."""

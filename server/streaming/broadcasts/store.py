@@ -59,7 +59,8 @@ async def add(
 
 
 async def get(conn: Any, id: UUID) -> Broadcast | None:
-    row = await conn.fetchrow(_SELECT + " where b.id = $1", id)
+    """None also while its owner is leaving."""
+    row = await conn.fetchrow(_SELECT + " where b.id = $1 and not c.suspended", id)
     return _broadcast(row) if row else None
 
 
@@ -83,7 +84,7 @@ async def prepared(conn: Any, channel_id: UUID) -> Broadcast | None:
 
 async def live_page(conn: Any, limit: int, before: tuple[datetime, UUID] | None) -> list[Broadcast]:
     """Public broadcasts on air, newest first, older than the cursor."""
-    where = " where b.state in ('live', 'interrupted') and b.visibility = 'public'"
+    where = " where b.state in ('live', 'interrupted') and b.visibility = 'public' and not c.suspended"
     order = " order by b.started_at desc, b.id desc limit $1"
     if before is None:
         rows = await conn.fetch(_SELECT_CARD + where + order, limit)
@@ -275,3 +276,38 @@ async def ended_and_ours(conn: Any, id: UUID, fence: int) -> bool:
     return bool(
         await conn.fetchval("select true from broadcasts where id = $1 and fence = $2 and state = 'ended'", id, fence)
     )
+
+
+# what a person has, for his archive, and what becomes of it when he leaves
+
+
+async def of_user(conn: Any, user_id: UUID, after: UUID | None, limit: int) -> list[Broadcast]:
+    """All of his broadcasts in full, oldest first."""
+    rows = await conn.fetch(
+        _SELECT + " where c.user_id = $1 and ($3::uuid is null or b.id > $3) order by b.id limit $2",
+        user_id,
+        limit,
+        after,
+    )
+    return [_broadcast(row) for row in rows]
+
+
+async def on_air_of(conn: Any, user_id: UUID) -> list[UUID]:
+    rows = await conn.fetch(
+        "select b.id from broadcasts b join channels c on c.id = b.channel_id where c.user_id = $1"
+        " and b.state <> 'ended'",
+        user_id,
+    )
+    return [row["id"] for row in rows]
+
+
+async def delete_some(conn: Any, user_id: UUID, limit: int) -> list[UUID]:
+    """Delete some of his broadcasts; which."""
+    rows = await conn.fetch(
+        """delete from broadcasts where id in (
+               select b.id from broadcasts b join channels c on c.id = b.channel_id where c.user_id = $1 limit $2)
+           returning id""",
+        user_id,
+        limit,
+    )
+    return [row["id"] for row in rows]

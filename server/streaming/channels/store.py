@@ -30,7 +30,8 @@ async def ensure(conn: Any, user_id: UUID) -> Channel:
 
 
 async def by_key(conn: Any, key_hash: bytes) -> Channel | None:
-    row = await conn.fetchrow(f"select {_COLUMNS} from channels where key_hash = $1", key_hash)
+    """None also while its owner is leaving."""
+    row = await conn.fetchrow(f"select {_COLUMNS} from channels where key_hash = $1 and not suspended", key_hash)
     return Channel(**row) if row else None
 
 
@@ -76,3 +77,25 @@ async def events(conn: Any, channel_id: UUID, broadcast_id: UUID, limit: int) ->
             limit,
         )
     )
+
+
+async def set_suspended(conn: Any, user_id: UUID, suspended: bool) -> None:
+    await conn.execute("update channels set suspended = $2 where user_id = $1", user_id, suspended)
+
+
+async def all_events(conn: Any, user_id: UUID, after: UUID | None, limit: int) -> list[Any]:
+    """Of the user's channel, oldest first."""
+    return list(
+        await conn.fetch(
+            """select e.id, e.at, e.kind, e.detail, e.broadcast_id from ingest_events e
+               join channels c on c.id = e.channel_id
+               where c.user_id = $1 and ($3::uuid is null or e.id > $3) order by e.id limit $2""",
+            user_id,
+            limit,
+            after,
+        )
+    )
+
+
+async def delete_of(conn: Any, user_id: UUID) -> None:
+    await conn.execute("delete from channels where user_id = $1", user_id)
