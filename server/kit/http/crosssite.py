@@ -24,6 +24,7 @@ class CrossSiteGuard:
         """origins: other origins that are trusted as our own pages are; `*` trusts none."""
         public = urlsplit(public_url)
         own = {f"{public.scheme}://{public.netloc}".lower()} if public.netloc else set()
+        self._public = public.netloc.lower()  # that name with another scheme is not us
         self._trusted = frozenset(origin.lower() for origin in origins if origin != "*") | own
 
     def check(self, request: web.BaseRequest) -> None:
@@ -39,7 +40,7 @@ class CrossSiteGuard:
         if site is not None:
             if site.lower() in _OWN:
                 return
-        elif origin is not None and _netloc(origin) == request.headers.get(hdrs.HOST, "").lower():
+        elif (host := _netloc(origin or "")) == headers.get(hdrs.HOST, "").lower() and host != self._public:
             return
         raise CrossSite("This was sent by a page of another site, with a cookie of yours.")
 

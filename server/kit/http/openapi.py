@@ -10,62 +10,64 @@ from typing import Any
 import msgspec
 
 from server.kit.http.classes import NONE, UPLOAD
+from server.kit.http.crosssite import SAFE
+from server.kit.http.cursors import has_field
+from server.kit.http.documented import (
+    HEADERS,
+    PARAMETERS,
+    demands,
+    demands_in_words,
+    header_parameters,
+    headers_of_success,
+    refer,
+    security,
+    security_schemes,
+)
+from server.kit.http.examples import example_of
 from server.kit.http.routes import Access, Route, Routes, sends_itself
+from server.kit.http.schemas import REFERENCE, Schemas
 from server.kit.problems import (
     CONTENT_TYPE,
+    BadCursor,
+    BadIdempotencyKey,
     BadRequest,
     BodyTooLarge,
+    CrossSite,
     Forbidden,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
     Internal,
     Invalid,
     MalformedBody,
     NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
     Problem,
-    ProblemBody,
     RequestTimeout,
+    StepUpRequired,
     TooManyRequests,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
 )
 
-_REFERENCE = "#/components/schemas/{name}"
-_SECURITY: dict[Access, list[dict[str, list[str]]]] = {
-    Access.OPEN: [],
-    Access.ANYONE: [{}, {"bearer": []}],
-    Access.USER: [{"bearer": []}],
-}
-
-_HEADERS: dict[str, Any] = {
-    "RateLimit-Policy": {
-        "description": "The limit that counts for this caller and this class of routes: its name, `q` requests in `w` "
-        "seconds. Absent where there is none.",
-        "schema": {"type": "string", "examples": ['"read";q=1200;w=60']},
-    },
-    "RateLimit": {
-        "description": "What is left of it: `r` requests right now; after `t` seconds all are there again, or one is "
-        "when none is left.",
-        "schema": {"type": "string", "examples": ['"read";r=1199;t=1']},
-    },
-    "Retry-After": {
-        "description": "Seconds after which the next request is taken.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
+_HEADERS_OF_PROBLEMS = {
+    "401": ("WWW-Authenticate",),
+    "429": ("RateLimit-Policy", "RateLimit", "Retry-After"),
+    "503": ("Retry-After",),
 }
 
 
 def document(routes: Sequence[Routes], *, title: str, version: str) -> dict[str, Any]:
     """routes: all features'. Raises ValueError when two routes are the same."""
     declared = [route for group in routes for route in group.routes]
-    types = list(_types(declared))
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
-    schema_of = dict(zip(map(repr, types), schemas, strict=True))
+    schemas = Schemas(declared)
     paths: dict[str, dict[str, Any]] = {}
     for route in declared:
         methods = paths.setdefault(route.path, {})
         if route.method.lower() in methods:
             raise ValueError(f"{route.method} {route.path} is declared twice")
-        methods[route.method.lower()] = _operation(route, schema_of, components)
+        methods[route.method.lower()] = _operation(route, schemas.of)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
@@ -73,9 +75,10 @@ def document(routes: Sequence[Routes], *, title: str, version: str) -> dict[str,
         "tags": _tags(routes),
         "paths": paths,
         "components": {
-            "schemas": components,
-            "headers": _HEADERS,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": schemas.components,
+            "headers": HEADERS,
+            "parameters": PARAMETERS,
+            "securitySchemes": security_schemes(declared),
         },
     }
 
@@ -95,21 +98,22 @@ def problems_of(route: Route) -> list[type[Problem]]:
         implied += [NotFound]
     if route.access is not Access.OPEN:  # also where anyone may call, a token that is sent has to be good
         implied += [Unauthorized]
-    if route.permission is not None or (route.access is Access.USER and route.scope is None):
-        implied += [Forbidden]
+        implied += [Forbidden]  # a key without the scope, a role without the permission
+    if route.method not in SAFE:
+        implied += [CrossSite]
+    if route.step_up:
+        implied += [StepUpRequired]
+    if route.idempotent:
+        implied += [BadIdempotencyKey, IdempotencyInProgress, IdempotencyKeyReused]
+    if route.if_match:
+        implied += [PreconditionFailed]
+    if route.if_match == "required":
+        implied += [PreconditionRequired]
+    if has_field(route.query, "cursor") and has_field(route.result, "next_cursor"):
+        implied += [BadCursor]
     if route.limits != NONE:
         implied += [TooManyRequests]
     return list(dict.fromkeys([*route.errors, *implied]))
-
-
-def _types(routes: Iterable[Route]) -> Iterable[Any]:
-    seen = {repr(ProblemBody)}
-    yield ProblemBody
-    for route in routes:
-        for kind in (route.body, route.result):
-            if kind is not None and not sends_itself(kind) and repr(kind) not in seen:
-                seen.add(repr(kind))
-                yield kind
 
 
 def _tags(routes: Sequence[Routes]) -> list[dict[str, str]]:
@@ -119,7 +123,7 @@ def _tags(routes: Sequence[Routes]) -> list[dict[str, str]]:
     return [{"name": name, **({"description": text} if text else {})} for name, text in tags.items()]
 
 
-def _operation(route: Route, schema_of: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [route.tag],
@@ -127,18 +131,26 @@ def _operation(route: Route, schema_of: dict[str, Any], components: dict[str, An
         "responses": _responses(route, schema_of),
         "x-limits": route.limits,
     }
-    if route.description and route.description != route.summary:
-        operation["description"] = route.description
-    if parameters := [*_path_parameters(route), *_query_parameters(route)]:
+    about = [route.description] if route.description and route.description != route.summary else []
+    if words := [*about, *demands_in_words(route)]:
+        operation["description"] = "\n\n".join(words)
+    operation.update(demands(route))
+    if parameters := [*_path_parameters(route), *_query_parameters(route), *header_parameters(route)]:
         operation["parameters"] = parameters
     if route.body is not None:
-        media: dict[str, Any] = {"schema": schema_of[repr(route.body)]}
-        if route.example_body is not None:
-            media["example"] = msgspec.to_builtins(route.example_body)
+        media = _media(route.body, route.example_body, schema_of)
         required = any(field.required for field in msgspec.structs.fields(route.body))
         operation["requestBody"] = {"required": required, "content": {"application/json": media}}
-    operation["security"] = _SECURITY[route.access]
+    operation["security"] = security(route)
     return operation
+
+
+def _media(kind: Any, example: Any, schema_of: dict[str, Any]) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": schema_of[repr(kind)]}
+    shown = example_of(kind) if example is None else msgspec.to_builtins(example)
+    if shown is not msgspec.UNSET:
+        media["example"] = shown
+    return media
 
 
 def _operation_id(route: Route) -> str:
@@ -155,7 +167,7 @@ def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
     if route.query is None:
         return
     for field in msgspec.structs.fields(route.query):
-        found, components = msgspec.json.schema_components([field.type], ref_template=_REFERENCE)
+        found, components = msgspec.json.schema_components([field.type], ref_template=REFERENCE)
         schema = dict(found[0])
         while "$ref" in schema:  # an enumeration: written out where it is used
             schema = dict(components[schema["$ref"].rpartition("/")[2]])
@@ -173,27 +185,24 @@ def _responses(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     phrase = http.HTTPStatus(route.status).phrase
     success: dict[str, Any] = {"description": phrase}
     if route.result is not None and not sends_itself(route.result):
-        media: dict[str, Any] = {"schema": schema_of[repr(route.result)]}
-        if route.example_result is not None:
-            media["example"] = msgspec.to_builtins(route.example_result)
-        success["content"] = {"application/json": media}
-    if route.limits != NONE:
-        success["headers"] = _refer("RateLimit-Policy", "RateLimit")
+        success["content"] = {"application/json": _media(route.result, route.example_result, schema_of)}
+    limits = [] if route.limits == NONE else ["RateLimit-Policy", "RateLimit"]
+    success["headers"] = refer(*headers_of_success(route), *limits)
     responses = {str(route.status): success}
     if route.etag:
-        responses["304"] = {"description": "Not changed since the ETag in If-None-Match"}
+        responses["304"] = {
+            "description": "Not changed since the ETag in If-None-Match",
+            "headers": refer("X-Request-ID", "ETag", *limits),
+        }
     by_status: dict[int, list[type[Problem]]] = {}
     for problem in problems_of(route):
         by_status.setdefault(problem.status, []).append(problem)
     for status, problems in sorted(by_status.items()):
         responses[str(status)] = _problem_response(status, problems)
-    if "429" in responses:
-        responses["429"]["headers"] = _refer("RateLimit-Policy", "RateLimit", "Retry-After")
+    for code, names in _HEADERS_OF_PROBLEMS.items():
+        if code in responses:
+            responses[code]["headers"].update(refer(*names))
     return responses
-
-
-def _refer(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _problem_response(status: int, problems: Sequence[type[Problem]]) -> dict[str, Any]:
@@ -213,5 +222,6 @@ def _problem_response(status: int, problems: Sequence[type[Problem]]) -> dict[st
     }
     return {
         "description": "; ".join(f"`{problem.code}`: {problem.title}" for problem in problems),
-        "content": {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(name="ProblemBody")}, "examples": examples}},
+        "headers": refer("X-Request-ID"),
+        "content": {CONTENT_TYPE: {"schema": {"$ref": REFERENCE.format(name="ProblemBody")}, "examples": examples}},
     }

@@ -1,0 +1,68 @@
+"""The schemas of the document: msgspec's, made exact for what is only ever answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from server.kit.http.routes import Route, sends_itself
+from server.kit.problems import ProblemBody
+
+REFERENCE = "#/components/schemas/{name}"
+
+
+class Schemas:
+    """Of all declared bodies and results: `of[repr(type)]` and the components that they refer to."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        asked = {repr(kind): kind for kind in (route.body for route in routes) if kind is not None}
+        answered = {repr(ProblemBody): ProblemBody}
+        answered |= {
+            repr(route.result): route.result
+            for route in routes
+            if route.result is not None and not sends_itself(route.result)
+        }
+        given = {repr(struct.cls): struct for struct in _structs(answered.values())}
+        taken = {repr(struct.cls): struct for struct in _structs(asked.values())}
+        kinds = {**asked, **answered, **{name: struct.cls for name, struct in given.items()}}
+        schemas, self.components = msgspec.json.schema_components(kinds.values(), ref_template=REFERENCE)
+        self.of = dict(zip(kinds, schemas, strict=True))
+        for name, struct in given.items():
+            if name not in taken and not _leaves_out(struct):
+                self._complete(self.of[name], struct)
+
+    def _complete(self, schema: dict[str, Any], struct: inspect.StructType) -> None:
+        """An answer has all its members, also those with a default: that is for those who make it."""
+        component = self.components[schema["$ref"].rpartition("/")[2]]
+        fields = [field for field in struct.fields if field.default is not msgspec.UNSET]
+        if fields:
+            component["required"] = [field.encode_name for field in fields]
+        for field in fields:
+            component["properties"][field.encode_name].pop("default", None)
+
+
+def _leaves_out(struct: inspect.StructType) -> bool:
+    """Whether defaults are left out of what is encoded. A generic struct such as Page[…] is asked by its origin."""
+    return bool(getattr(struct.cls, "__origin__", struct.cls).__struct_config__.omit_defaults)
+
+
+def _structs(kinds: Iterable[Any]) -> Iterator[inspect.StructType]:
+    """Every struct that values of these types may hold."""
+    waiting: list[Any] = list(inspect.multi_type_info(list(kinds)))
+    seen: set[int] = set()
+    while waiting:
+        kind = waiting.pop()
+        if id(kind) in seen:
+            continue
+        seen.add(id(kind))
+        if isinstance(kind, inspect.StructType):
+            yield kind
+            waiting += [field.type for field in kind.fields]
+        for name in ("type", "item_type", "key_type", "value_type"):
+            if isinstance(inner := getattr(kind, name, None), inspect.Type):
+                waiting.append(inner)
+        for name in ("types", "item_types"):
+            waiting += [inner for inner in getattr(kind, name, ()) if isinstance(inner, inspect.Type)]
