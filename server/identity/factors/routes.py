@@ -37,6 +37,7 @@ from server.identity.factors.models import (
 )
 from server.identity.factors.service import Factors
 from server.identity.models import SignedIn
+from server.identity.privacy.errors import AccountLeaving
 from server.kit.http import Access, Call, Routes
 from server.kit.problems import NotFound
 from server.settings import Settings
@@ -52,7 +53,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         "/api/v1/auth/login/second-factor",
         access=Access.OPEN,
         summary="Complete a sign-in with a second factor",
-        errors=(BadChallenge, WrongFactor, WrongCredentials, CodesLocked),
+        errors=(BadChallenge, WrongFactor, WrongCredentials, AccountLeaving, CodesLocked),
         limits="auth",
     )
     async def second_factor(call: Call, body: SecondFactorBody) -> SignedIn:
@@ -65,7 +66,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.OPEN,
         summary="How to ask the browser for a passkey as the second factor",
         errors=(BadChallenge, FactorConflict, PasskeysUnavailable),
-        limits="auth",
+        limits="refresh",
     )
     async def second_factor_options(body: ChallengeBody) -> PasskeyOptions:
         """For `navigator.credentials.get`; what comes of it goes to `login/second-factor` with the same challenge."""
@@ -76,7 +77,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.OPEN,
         summary="How to ask the browser for a passkey that signs in",
         errors=(PasskeysUnavailable,),
-        limits="auth",
+        limits="refresh",
     )
     async def login_options(body: Nothing) -> PasskeyOptions:
         """No name is asked for: the passkey says whose it is. Also for `mediation: "conditional"`."""
@@ -86,8 +87,8 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         "/api/v1/auth/login/passkey",
         access=Access.OPEN,
         summary="Sign in with a passkey alone",
-        errors=(BadChallenge, WrongFactor, WrongCredentials),
-        limits="auth",
+        errors=(BadChallenge, WrongFactor, WrongCredentials, AccountLeaving),
+        limits="refresh",
     )
     async def login(call: Call, body: PasskeyLoginBody) -> SignedIn:
         """The authenticator has checked who is there, so this counts as two factors."""
@@ -130,7 +131,6 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         keys=False,
         step_up=True,
         summary="Begin to add an authenticator app",
-        limits="auth",
     )
     async def enable(call: Call, body: Nothing) -> TotpSetup:
         """A secret for the app, as text and as a QR code. Nothing changes before a code of it is confirmed; then it

@@ -126,7 +126,7 @@ class Factors:
         async with self._database.transaction() as connection:
             await self._tickets.attempt(connection, ticket)
             account = await accounts.by_id(connection, ticket.user_id)
-            if account is None or account.disabled_at is not None:
+            if account is None or account.shut_out:
                 raise WrongCredentials("This account cannot sign in.")
             shown = await self._show(connection, account, body.code, asserted, origin)
             if isinstance(shown, str):
@@ -150,7 +150,7 @@ class Factors:
         async with self._database.transaction() as connection:
             await self._tickets.attempt(connection, ticket)
             account = await accounts.by_id(connection, user_id)
-            if account is None or account.disabled_at is not None:
+            if account is None or account.shut_out:
                 raise WrongCredentials("This account cannot sign in.")
             if await self.passkeys.use(connection, asserted, origin):
                 await self._tickets.spend(connection, ticket)

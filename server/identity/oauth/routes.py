@@ -27,6 +27,7 @@ from server.identity.oauth.models import (
     TicketQuery,
 )
 from server.identity.oauth.service import Oauth
+from server.identity.privacy.errors import AccountLeaving
 from server.kit.http import Access, Call, Routes
 from server.kit.problems import Invalid, NotFound
 
@@ -119,7 +120,15 @@ def routes(oauth: Oauth) -> Routes:
         access=Access.OPEN,
         limits="auth",
         summary="Trade the code of a sign-in for tokens",
-        errors=(BadSignInCode, SecondFactorRequired, LinkNeeded, RegistrationClosed, AccountDisabled, UsernameTaken),
+        errors=(
+            BadSignInCode,
+            SecondFactorRequired,
+            LinkNeeded,
+            RegistrationClosed,
+            AccountDisabled,
+            AccountLeaving,
+            UsernameTaken,
+        ),
         example_body=CodeBody(code="0dT2Ui…"),
     )
     async def token(call: Call, body: CodeBody) -> SignedInElsewhere:

@@ -169,7 +169,7 @@ class Oauth:
             account = await self._create(connection, arrival, origin)
         else:
             known = await accounts.by_id(connection, link.user_id)
-            if known is None or known.disabled_at is not None:
+            if known is None or known.shut_out:
                 raise AccountDisabled("This account cannot sign in.")
             account = known
             await store.used(connection, link.id, now())
