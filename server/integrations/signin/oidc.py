@@ -73,7 +73,7 @@ def _stranger(who: str, claims: dict[str, Any]) -> Stranger:
         subject=who,
         email=text(claims, "email"),
         # some write it as text (Amazon Cognito); absent is not verified, as with Microsoft, whose users type the claim
-        email_verified=claims.get("email_verified") in (True, "true"),
+        email_verified=str(claims.get("email_verified")) in {"True", "true"},
         username=text(claims, "preferred_username"),
         name=text(claims, "name"),
     )
