@@ -27,7 +27,10 @@ async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Limits, L
         if server.process is None:
             server.start()
         prefix = f"{uuid.uuid4()}"
-        pair = (Limits(server.url, prefix=prefix), Limits(server.url, prefix=prefix))
+        pair = (
+            Limits(server.url, prefix=prefix, answer_seconds=10),
+            Limits(server.url, prefix=prefix, answer_seconds=10),
+        )
     for node in dict.fromkeys(pair):
         node.start()
     yield pair

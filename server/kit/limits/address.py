@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
+import socket
+
+_MAPPED = bytes(10) + b"\xff\xff"  # IPv4 written as IPv6
 
 
 def address_key(address: str) -> str:
@@ -10,11 +12,9 @@ def address_key(address: str) -> str:
     if ":" not in address:
         return address
     try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except (OSError, ValueError):
         return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"

@@ -12,10 +12,9 @@ from collections.abc import Callable
 
 from server.kit.limits.memory import MAX_KEYS, Memory, micros
 from server.kit.limits.rate import Rate, Verdict
-from server.kit.limits.shared import AWAY, Shared
+from server.kit.limits.shared import ANSWER_SECONDS, AWAY, Shared
 
 AWAY_SECONDS = 3.0
-"""How long Redis is not asked after it has not answered."""
 
 _log = logging.getLogger("limits")
 
@@ -28,11 +27,13 @@ class Limits:
         max_keys: int = MAX_KEYS,
         prefix: str = "limits",
         away_seconds: float = AWAY_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
         clock: Callable[[], int] = micros,
     ) -> None:
-        """redis_url: empty: this process counts alone. max_keys: callers kept here at most. clock: µs."""
+        """redis_url: empty: this process counts alone. max_keys: callers kept here at most. away_seconds: how long
+        Redis is not asked after it has not answered. answer_seconds: how long it has for an answer. clock: µs."""
         self._memory = Memory(max_keys=max_keys, clock=clock)
-        self._shared = Shared(redis_url, prefix=prefix) if redis_url else None
+        self._shared = Shared(redis_url, prefix=prefix, answer_seconds=answer_seconds) if redis_url else None
         self._away_for = round(away_seconds * 1_000_000)
         self._clock = clock
         self._ask_again_at = 0

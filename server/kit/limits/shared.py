@@ -14,13 +14,14 @@ from limits.aio.storage import RedisStorage
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
 from server.kit.limits.rate import Rate
 
 AWAY = (RedisError, OSError, TimeoutError)
 """What `take` raises when Redis cannot be asked."""
-_ANSWER_SECONDS = 0.25
+ANSWER_SECONDS = 0.25
 _CONNECTIONS = 32
 
 # Answers how much of the window was taken before this one. Times are whole microseconds, which a double holds exactly.
@@ -39,7 +40,9 @@ return used
 
 
 class Shared:
-    def __init__(self, url: str, *, prefix: str = "limits") -> None:
+    def __init__(self, url: str, *, prefix: str = "limits", answer_seconds: float = ANSWER_SECONDS) -> None:
+        """answer_seconds: how long Redis has to take a connection, and to answer."""
+        self._answer_seconds = answer_seconds
         self._url = url
         self._prefix = prefix
         self._pool: BlockingConnectionPool | None = None
@@ -50,10 +53,11 @@ class Shared:
         self._pool = BlockingConnectionPool.from_url(
             self._url,
             max_connections=_CONNECTIONS,
-            timeout=_ANSWER_SECONDS,
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
+            timeout=self._answer_seconds,
+            socket_timeout=self._answer_seconds,
+            socket_connect_timeout=self._answer_seconds,
+            # a connection from before a restart is replaced; an answer that does not come is not waited for twice
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
             client_name="social-flow",
         )
         options: Any = {"connection_pool": self._pool}
@@ -66,7 +70,7 @@ class Shared:
 
     async def take(self, key: str, rate: Rate) -> int:
         """How much of the window was taken before this one, µs; refused when what is left is too little. Raises one
-        of AWAY within half a second."""
+        of AWAY when there is no answer in time."""
         return int(await self._take(keys=[f"{self._prefix}:{key}"], args=[rate.interval, rate.window]))
 
 

@@ -226,7 +226,7 @@ async def test_processes_of_a_fleet_count_together(redis_server: RedisServer) ->
     if redis_server.process is None:
         redis_server.start()
     prefix = str(uuid.uuid4())
-    one, two = (Limits(redis_server.url, prefix=prefix) for _ in range(2))
+    one, two = (Limits(redis_server.url, prefix=prefix, answer_seconds=10) for _ in range(2))
     one.start()
     two.start()
     async with serve(one, rate_limit_auth="3/hour") as here, serve(two, rate_limit_auth="3/hour") as there:

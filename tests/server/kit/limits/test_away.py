@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import uuid
 from contextlib import closing
 
 import pytest
@@ -24,15 +25,16 @@ async def test_redis_goes_and_comes_back(redis_server: RedisServer, caplog: pyte
     caplog.set_level(logging.INFO, "limits")
     if redis_server.process is None:
         redis_server.start()
-    limits = Limits(redis_server.url, prefix="goes", away_seconds=0.05)
+    limits = Limits(redis_server.url, prefix=str(uuid.uuid4()), away_seconds=0.05, answer_seconds=10)
     limits.start()
     assert (await limits.take("a", RATE)).remaining == 2
+    await asyncio.gather(*(limits.take("many", Rate(100, 1)) for _ in range(40)))  # all connections are in use
     redis_server.close()
     try:
         # what Redis had said is known: one of three is taken
         assert [(await limits.take("a", RATE)).allowed for _ in range(3)] == [True, True, False]
         assert (await limits.take("b", RATE)).remaining == 2
-        assert limits.describe() == {"counted": "in this process", "callers": 2}
+        assert limits.describe() == {"counted": "in this process", "callers": 3}
     finally:
         redis_server.start()
 
@@ -40,6 +42,8 @@ async def test_redis_goes_and_comes_back(redis_server: RedisServer, caplog: pyte
         return (await limits.take("c", Rate(1000, 1))).allowed and not limits.away
 
     await eventually(back)
+    # no connection of before is in the way
+    await asyncio.gather(*(limits.take("many", Rate(100, 1)) for _ in range(40)))
     assert len(messages(caplog)) == 2
     assert "does not answer" in messages(caplog)[0]
     assert "answers again" in messages(caplog)[1]

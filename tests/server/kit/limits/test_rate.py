@@ -39,4 +39,6 @@ def test_addresses_of_one_network_count_as_one() -> None:
     assert address_key("::ffff:192.0.2.1") == "192.0.2.1"
     assert address_key("2001:db8:1:2::5") == address_key("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
     assert address_key("2001:db8:1:3::5") != address_key("2001:db8:1:2::5")
-    assert address_key("") == ""
+    assert address_key("2001:DB8:1:2:0:0:0:5") == "2001:db8:1:2::/64"
+    assert address_key("fe80::1%eth0") == "fe80::/64"
+    assert [address_key(odd) for odd in ("", "a:b", "::\x00", "unix:")] == ["", "a:b", "::\x00", "unix:"]
