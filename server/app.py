@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from realtime.protocol.asyncapi import asyncapi
 from server.community.chat import routes as chat
 from server.identity import routes as identity
+from server.identity.apikeys import routes as apikeys
 from server.identity.factors import routes as factors
 from server.identity.privacy import routes as privacy
 from server.identity.profile import routes as profile
@@ -51,19 +52,22 @@ def build_app(wiring: Wiring) -> web.Application:
     """All HTTP of one process: the declared API, media, the socket, the pages."""
     settings = wiring.settings
     app = web.Application(client_max_size=settings.max_body)
+    declared = [
+        identity.routes(wiring.identity, settings),
+        factors.routes(wiring.factors, settings),
+        profile.routes(wiring.people.profiles, wiring.avatars, settings),
+        privacy.routes(wiring.people.exports, wiring.people.departures, wiring.identity),
+        channels.routes(wiring.channels, wiring.addresses, wiring.director),
+        broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
+        chat.routes(wiring.chat),
+        audit.routes(wiring.audit),
+        apikeys.routes(wiring.keys),
+        operation.routes(wiring.health, wiring.metrics, settings),
+    ]
+    wiring.keys.offer(apikeys.scopes_of(declared))
     install(
         app,
-        [
-            identity.routes(wiring.identity, settings),
-            factors.routes(wiring.factors, settings),
-            profile.routes(wiring.people.profiles, wiring.avatars, settings),
-            privacy.routes(wiring.people.exports, wiring.people.departures, wiring.identity),
-            channels.routes(wiring.channels, wiring.addresses, wiring.director),
-            broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
-            chat.routes(wiring.chat),
-            audit.routes(wiring.audit),
-            operation.routes(wiring.health, wiring.metrics, settings),
-        ],
+        declared,
         authenticator=wiring.identity,
         settings=settings,
         secrets=wiring.secrets,

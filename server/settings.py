@@ -96,6 +96,7 @@ class Settings:
         "further origins, comma-separated, whose pages and apps use our passkeys: https://… android:apk-key-hash:…",
     )
 
+    api_keys_per_account: int = _setting(50, "API keys that one account may have")
     audit_retention_days: int = _setting(
         400, "lines of the audit log are deleted after this, at least 30; 0: never, days"
     )

@@ -32,6 +32,7 @@ from server.community.chat.channel import ChatChannels
 from server.community.chat.personal import ChatData
 from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
+from server.identity.apikeys.service import Keys
 from server.identity.factors import jobs as factor_jobs
 from server.identity.factors.service import Factors
 from server.identity.privacy import jobs as privacy_jobs
@@ -185,6 +186,16 @@ class Wiring:
             self.database, settings, self.identity, mailer=self.mailer, audit=self.audit, secrets=self.secrets
         )
         self.identity.use_factors(self.factors)
+        self.keys = Keys(
+            self.database,
+            mailer=self.mailer,
+            audit=self.audit,
+            most=settings.api_keys_per_account,
+            revoke=self.identity.revoke,
+        )
+        await self.keys.start()
+        self._closing.push_async_callback(self.keys.close)
+        self.identity.use_keys(self.keys)
         self.client_address = ClientAddress(settings.trusted_proxies)
         self.viewers = Viewers(self.hub, self.database, self.client_address.of, settings.viewer_seconds)
         self.sockets = Sockets(
@@ -346,6 +357,7 @@ class Wiring:
             ("jobs", self.worker),
             ("limits", self.limits),
             ("mail", self.delivery),
+            ("keys", self.keys),
             ("director", self.director),
             ("rtmp", self.rtmp),
             ("spool", self.spool),

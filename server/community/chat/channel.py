@@ -45,6 +45,7 @@ class ChatChannels:
             room = await self._chat.room(room_id)
         except Problem as problem:
             raise _refused(problem) from None
+        _check_scope(who, action)
         if action is Action.PUBLISH:
             if who is None:
                 raise Refused(ErrorCode.UNAUTHENTICATED, "Sign in to write.")
@@ -55,6 +56,7 @@ class ChatChannels:
         room_id = _room_id(channel)
         if who is None:
             raise Refused(ErrorCode.UNAUTHENTICATED, "Sign in to write.")
+        _check_scope(who, Action.PUBLISH)
         caller = cast(Caller, who)  # wiring gives the sockets the same authenticator as the HTTP kit
         try:
             if "delete" in data:
@@ -81,6 +83,14 @@ class ChatChannels:
 
     async def state(self, channel: str) -> Any:
         return await self._state(_room_id(channel))
+
+
+def _check_scope(who: Identity | None, action: Action) -> None:
+    """A program with an API key needs the scope that the same thing takes over HTTP."""
+    scopes = None if who is None else cast(Caller, who).scopes
+    needed = "chat:write" if action is Action.PUBLISH else "chat:read"
+    if scopes is not None and needed not in scopes:
+        raise Refused(ErrorCode.FORBIDDEN, f"This API key has not the scope {needed}.")
 
 
 def _room_id(channel: str) -> UUID:

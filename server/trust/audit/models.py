@@ -56,13 +56,13 @@ class StaffLine(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class OwnQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OwnQuery(PageQuery, frozen=True, kw_only=True):
     """event: only lines of this event."""
 
     event: EventName | None = None
 
 
-class StaffQuery(OwnQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StaffQuery(OwnQuery, frozen=True, kw_only=True):
     """user: only the log of this account. actor: only what this account did to others."""
 
     user: UUID | None = None
