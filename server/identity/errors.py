@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.kit.problems import Conflict, Forbidden, NotFound, TooManyRequests, Unauthorized, Unavailable
+from server.kit.problems import BadRequest, Conflict, Forbidden, NotFound, TooManyRequests, Unauthorized, Unavailable
 
 
 class UsernameTaken(Conflict):
@@ -13,6 +13,26 @@ class UsernameTaken(Conflict):
 class EmailTaken(Conflict):
     code = "email_taken"
     title = "Another account has verified this e-mail address"
+
+
+class BadLink(BadRequest):
+    code = "bad_link"
+    title = "The link is not good, or not any more"
+
+
+class WrongPassword(Forbidden):
+    code = "wrong_password"
+    title = "The present password is wrong"
+
+
+class PasswordChangedMeanwhile(Conflict):
+    code = "password_changed_meanwhile"
+    title = "The password was changed by another request"
+
+
+class LastAdmin(Conflict):
+    code = "last_admin"
+    title = "Nobody would be left to administer this"
 
 
 class RegistrationClosed(Forbidden):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from server.identity.models import Account
+from server.identity.models import Account, Facts
 from server.identity.passwords import Passwords
 from server.identity.tokens import AccessTokens
 from server.kit.audit import Audit
@@ -40,7 +40,8 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """ended: called with the sessions that are over, once that is written."""
+    """ended, changed: called with the sessions that are over, and with accounts as they are now, after the transaction
+    that wrote it."""
 
     database: Database
     settings: Settings
@@ -50,6 +51,7 @@ class Ground:
     passwords: Passwords
     tokens: AccessTokens
     ended: Callable[[Iterable[UUID]], None]
+    changed: Callable[[Iterable[Facts]], None]
 
     def url(self, page: str) -> str:
         """The address of one of our pages, as `account/verify`."""

@@ -35,6 +35,7 @@ class KeyRing:
         self._private: dict[str, Ed25519PrivateKey] = {}
         self._public: dict[str, Ed25519PublicKey] = {}
         self._current = ""
+        self._made_at = now()
 
     async def start(self) -> None:
         """Read the keys; make the first when there is none, also when two processes start at once."""
@@ -46,6 +47,11 @@ class KeyRing:
         """Sign with a new key from now on; its kid. Tokens signed with the old one stay good until they expire."""
         return await self._create(retire=True)
 
+    async def rotate_when_old(self, days: int) -> None:
+        """Rotate when the key in use is older than that; one process of those that see it does. 0: never."""
+        if days:
+            await self._create(retire=True, older_than=timedelta(days=days))
+
     async def refresh(self) -> None:
         """Read the keys again. Raises what the database raises."""
         self._looked_at = time.monotonic()  # also when it fails: a database that is away is not asked for each token
@@ -55,7 +61,9 @@ class KeyRing:
             row.kid: self._private.get(row.kid) or Ed25519PrivateKey.from_private_bytes(row.seed) for row in rows
         }
         self._public = {kid: self._public.get(kid) or key.public_key() for kid, key in self._private.items()}
-        self._current = next((row.kid for row in rows if row.retired_at is None), "")
+        current = next((row for row in rows if row.retired_at is None), None)
+        self._current = "" if current is None else current.kid
+        self._made_at = now() if current is None else current.created_at
 
     @property
     def signing(self) -> tuple[str, Ed25519PrivateKey]:
@@ -75,13 +83,16 @@ class KeyRing:
     def jwks(self) -> list[Jwk]:
         return [Jwk(kid=kid, x=_base64url(_raw(key))) for kid, key in self._public.items()]
 
-    async def _create(self, *, retire: bool) -> str:
+    async def _create(self, *, retire: bool, older_than: timedelta | None = None) -> str:
+        if older_than is not None and self._made_at > now() - older_than:
+            return self._current
         seed = os.urandom(32)
         kid = thumbprint(Ed25519PrivateKey.from_private_bytes(seed).public_key())
         async with self._database.transaction() as connection:
             await store.lock_signing_keys(connection)
             others = await store.signing_keys(connection, now())
-            if retire or not others:
+            in_time = older_than is not None and others and others[0].created_at > now() - older_than
+            if (retire and not in_time) or not others:
                 at = now()
                 if others:  # strictly newer, so that every process picks the same one
                     at = max(at, others[0].created_at + timedelta(microseconds=1))

@@ -27,6 +27,38 @@ class LoginBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     password: _Password
 
 
+_Email = Annotated[str, Meta(min_length=1, max_length=254)]
+_MailedToken = Annotated[str, Meta(min_length=1, max_length=256, description="what follows #token= in the mail's link")]
+
+
+class MailedBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    token: _MailedToken
+
+
+class AskResetBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    email: _Email
+
+
+class ResetBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    token: _MailedToken
+    password: _Password
+
+
+class ChangePasswordBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    current_password: _Password | None = None  # left out by an account that has no password yet
+    password: _Password
+
+
+class ChangeEmailBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    email: _Email
+
+
+class EndSessionsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """include_current: sign out here as well."""
+
+    include_current: bool = False
+
+
 class RefreshBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     refresh_token: _RefreshToken
 
@@ -53,6 +85,36 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     token_type: str = "Bearer"
 
 
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    """One signing-in on one device. device: in words, as far as its user agent says. address: from which it was
+    opened. methods: what was shown for it, as in RFC 8176. current: the one that asks."""
+
+    id: UUID
+    device: str
+    user_agent: str
+    address: str
+    methods: list[str]
+    created_at: datetime
+    last_used_at: datetime
+    current: bool
+
+
+class SessionList(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[SessionView]
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of sessions."""
+
+    id: UUID
+    device: str
+    user_agent: str
+    address: str
+    methods: list[str]
+    created_at: datetime
+    last_used_at: datetime
+
+
 class Jwk(msgspec.Struct, frozen=True, kw_only=True):
     """A public key (RFC 8037, section 2)."""
 
@@ -77,7 +139,8 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of users. password_hash: empty when nobody signs in with a password."""
+    """A row of users. password_hash: empty when nobody signs in with a password. leaves_at: when it is erased, as its
+    owner has deleted it; until then he may sign in to take it back, and for nothing else."""
 
     id: UUID
     username: str
@@ -90,6 +153,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     disabled_at: datetime | None
     tier: str = "free"
     email_lapsed_at: datetime | None = None
+    leaves_at: datetime | None = None
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether showing whose it is would be of no use."""
+        return self.disabled_at is not None and self.leaves_at is None
 
     def verified(self, at: datetime) -> Account:
         """The same account as the owner of its address."""
@@ -105,3 +174,13 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             roles=self.roles,
             created_at=self.created_at,
         )
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What has changed about an account since tokens of it were made."""
+
+    user_id: UUID
+    username: str
+    roles: frozenset[str]
+    tier: str
+    disabled: bool

@@ -107,7 +107,9 @@ def _step_back() -> None:
 
 
 def _argon2(password: str, salt: bytes, cost: Cost) -> str:
-    secret = unicodedata.normalize("NFC", password).encode()
+    # NIST SP 800-63B, section 5.1.1.2: one password whatever keyboard typed it, full-width letters and all. No form
+    # but NFKC makes an input method's digits the same as a phone's.
+    secret = unicodedata.normalize("NFKC", password).encode()
     return hash_secret(secret, salt, cost.passes, cost.memory, cost.lanes, _HASH_BYTES, Type.ID).decode()
 
 

@@ -13,26 +13,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from server.identity import store
-from server.identity.errors import EmailTaken, RegistrationClosed, UsernameTaken, WrongCredentials
+from server.identity import notices, store
+from server.identity.access.offices import Offices
+from server.identity.accounts.changes import Changes
+from server.identity.accounts.recovery import Recovery
+from server.identity.accounts.registration import Registration
+from server.identity.accounts.store import prune as prune_accounts
+from server.identity.devices import Devices
+from server.identity.errors import SecondFactorRequired, WrongCredentials
 from server.identity.ground import Factors, Ground, Keys
+from server.identity.guesses import AT_HOME_FOR, FORGET, Guesses
 from server.identity.keys import KeyRing
-from server.identity.models import Account, Jwk, LoginBody, Person, Profile, RegisterBody, SignedIn
-from server.identity.names import check_email, check_username, email_key
+from server.identity.models import Account, Facts, Jwk, LoginBody, Person, Profile, RegisterBody, SignedIn
+from server.identity.names import email_key
 from server.identity.passwords import Passwords
 from server.identity.people import People
 from server.identity.signin import NOWHERE, SignIn
 from server.identity.tokens import AccessTokens
 from server.kit.audit import Audit
-from server.kit.auth import ADMIN, Caller, Origin
+from server.kit.auth import Caller, Origin
 from server.kit.clock import now
-from server.kit.ids import uuid7
 from server.kit.mail import Mailer
-from server.kit.problems import Invalid, NotFound
+from server.kit.problems import NotFound
 from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Connection, Database
@@ -41,6 +48,7 @@ from storage.postgres.database import after_commit
 _log = logging.getLogger(__name__)
 
 API_KEY = "sfk_"
+_LATER_MOST = 1000  # failed sign-ins that are being written down
 _WATCH_SECONDS = 1.0
 _KEYS_EVERY = 60  # rounds of the watch
 _PRUNE_EVERY = 600
@@ -68,9 +76,24 @@ class Identity:
         self._keys = KeyRing(database, settings.access_token_seconds)
         self._tokens = AccessTokens(self._keys, settings.access_token_seconds)
         self._ground = Ground(
-            database, settings, mailer, audit, secrets, self._passwords, self._tokens, self._sessions_ended
+            database,
+            settings,
+            mailer,
+            audit,
+            secrets,
+            self._passwords,
+            self._tokens,
+            self._ended_here,
+            self._changed_here,
         )
-        self._sign_in = SignIn(self._ground)
+        self._guesses = Guesses(secrets, settings)
+        self._sign_in = SignIn(self._ground, self._guesses)
+        self.registration = Registration(self._ground, self._sign_in, self._guesses)
+        self.recovery = Recovery(self._ground, self.registration, self._guesses)
+        self.changes = Changes(self._ground, self.registration, self._guesses)
+        self.devices = Devices(self._ground)
+        self.offices = Offices(self._ground)
+        self._later: set[asyncio.Task[None]] = set()
         self._people = People(database)
         self._api_keys: Keys | None = None
         self._listeners: list[Ended] = []
@@ -93,6 +116,7 @@ class Identity:
                 await self._read_revocations()
                 if round_ % _KEYS_EVERY == 0:
                     await self._keys.refresh()
+                    await self._keys.rotate_when_old(self._settings.signing_key_days)
                     self._tokens.forget_old()
                 if round_ % _PRUNE_EVERY == 1:
                     await self._prune()
@@ -110,6 +134,7 @@ class Identity:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
             self._watch = None
+        await asyncio.gather(*self._later, return_exceptions=True)
         self._passwords.close()
 
     def describe(self) -> dict[str, object]:
@@ -145,8 +170,7 @@ class Identity:
     async def revoke(self, connection: Connection, ids: Sequence[UUID], reason: str) -> None:
         """End sessions, or API keys by their ids, in the caller's transaction: here at once, elsewhere within 2 s."""
         await store.revoke_sessions(connection, ids, reason, now())
-        ended = list(ids)
-        after_commit(lambda: self._sessions_ended(ended))
+        self._ended_here(ids)
 
     def jwks(self) -> list[Jwk]:
         return self._keys.jwks()
@@ -166,6 +190,10 @@ class Identity:
             account = await store.by_username(connection, name)
         return None if account is None else Person(account.id, account.username, account.display_name)
 
+    @property
+    def database(self) -> Database:
+        return self._database
+
     async def account_by_id(self, connection: Connection, user_id: UUID) -> Account | None:
         """The account, for other parts of identity."""
         return await store.by_id(connection, user_id)
@@ -182,32 +210,44 @@ class Identity:
 
     async def register(self, body: RegisterBody, origin: Origin = NOWHERE) -> SignedIn:
         """Raises RegistrationClosed, Invalid, UsernameTaken, HashingBusy."""
-        if self._settings.registration == "closed":
-            raise RegistrationClosed("Registration is closed on this server. Ask its administrator for an account.")
-        username = check_username(body.username)
-        account, key = await self._prepare(body.email, username, body.password, roles=[])
-        async with self._database.transaction() as connection:
-            if not await store.insert_account(connection, account, key):
-                raise UsernameTaken(f"The username {username} is taken; choose another.")
-            return await self._sign_in.open_session(connection, account, origin, methods=["pwd"])
+        return await self.registration.register(body, origin)
+
+    async def add_account(
+        self, connection: Connection, username: str, email: str, *, verified: bool, display_name: str = ""
+    ) -> Account:
+        """An account without a password, in the caller's transaction; with `verified` the address is its own at once,
+        else a mail asks for that. Raises Invalid, UsernameTaken, EmailTaken."""
+        return await self.registration.add(connection, username, email, verified=verified, display_name=display_name)
 
     async def login(self, body: LoginBody, origin: Origin = NOWHERE) -> SignedIn:
-        """Raises WrongCredentials, SecondFactorRequired, HashingBusy."""
-        async with self._database.acquire() as connection:
+        """Raises WrongCredentials, TooManyAttempts, SecondFactorRequired, HashingBusy.
+
+        Whatever the name: the same statements and one hash before the answer. What is written about a failure is
+        written after it.
+        """
+        async with self._database.transaction() as connection:
             if "@" in body.email:
                 candidates = await store.by_email(connection, email_key(body.email))
             else:
                 found = await store.by_username(connection, body.email.strip())
                 candidates = [] if found is None else [found]
-        candidates = [account for account in candidates if account.password_hash]
-        match = await self._passwords.match(body.password, [account.password_hash for account in candidates])
-        account = None if match is None else candidates[match.index]
-        if match is None or account is None or account.disabled_at is not None:
+            guess = await self._guesses.count(connection, body.email, [account.id for account in candidates], origin)
+        usable = [account for account in candidates if account.password_hash]
+        match = await self._passwords.match(body.password, [account.password_hash for account in usable])
+        account = None if match is None else usable[match.index]
+        if match is None or account is None or account.shut_out:
+            if len(candidates) == 1:
+                self._afterwards(self._failed(candidates[0], origin, locked=guess.locked))
             raise WrongCredentials("No account has this name and password.")
         async with self._database.transaction() as connection:
+            await self._guesses.right(connection, guess)
             if match.fresh is not None:
                 await store.replace_hash(connection, account.id, account.password_hash, match.fresh)
-            return await self._sign_in.complete(connection, account, origin, methods=["pwd"])
+            try:
+                return await self._sign_in.complete(connection, account, origin, methods=["pwd"])
+            except SecondFactorRequired as required:
+                missing = required  # the count of wrong passwords is put right all the same
+        raise missing
 
     async def complete_sign_in(
         self, connection: Connection, account: Account, origin: Origin, *, methods: Sequence[str]
@@ -257,36 +297,40 @@ class Identity:
 
         Raises Invalid, UsernameTaken, EmailTaken.
         """
-        account, key = await self._prepare(email, check_username(username, operator=True), password, roles=[ADMIN])
-        account = account.verified(account.created_at)
-        async with self._database.transaction() as connection:
-            owners = await store.by_email(connection, key)
-            if owners and owners[0].email_verified_at is not None:
-                raise EmailTaken(f"Another account has verified {email}.")
-            if not await store.insert_account(connection, account, key):
-                raise UsernameTaken(f"The username {username} is taken; choose another.")
-        return account.profile()
+        return (await self.registration.create_admin(email, username, password)).profile()
 
-    async def _prepare(self, email: str, username: str, password: str, roles: list[str]) -> tuple[Account, str]:
-        email, key = check_email(email)
-        if len(password) < self._settings.password_min_length:
-            raise Invalid.at("$.password", f"a password has at least {self._settings.password_min_length} characters")
-        async with self._database.acquire() as connection:
-            if await store.by_username(connection, username) is not None:
-                raise UsernameTaken(f"The username {username} is taken; choose another.")
-            sharing = await store.by_email(connection, key)
-        account = Account(
-            id=uuid7(),
-            username=username,
-            display_name=username,
-            email=email,
-            email_verified_at=None,
-            password_hash=await self._passwords.hash(password, sharing[0].password_hash if sharing else None),
-            roles=roles,
-            created_at=now(),
-            disabled_at=None,
-        )
-        return account, key
+    async def _failed(self, account: Account, origin: Origin, *, locked: bool) -> None:
+        async with self._database.transaction() as connection:
+            await self._ground.audit.record(connection, account.id, "account.sign_in_failed", origin)
+            if locked:
+                await self._ground.audit.record(connection, account.id, "account.locked", origin)
+                await notices.locked_out(self._ground, connection, account)
+
+    def _afterwards(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it when the answer has gone: how long it takes tells nobody anything."""
+        if len(self._later) >= _LATER_MOST:
+            work.close()
+            _log.warning("too many failed sign-ins at once: one is missing in the audit log")
+            return
+        task = asyncio.create_task(work, name="failed sign-in")
+        self._later.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._later.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("a failed sign-in could not be written down: %s: %s", type(error).__name__, error)
+
+    def _ended_here(self, ids: Iterable[UUID]) -> None:
+        ended = list(ids)
+        after_commit(lambda: self._sessions_ended(ended))
+
+    def _changed_here(self, changed: Iterable[Facts]) -> None:
+        facts = list(changed)
+        after_commit(lambda: self._adopt(facts))
+
+    def _adopt(self, facts: Sequence[Facts]) -> None:
+        self._to_tell |= self._tokens.adopt(facts)
 
     def _sessions_ended(self, ids: Iterable[UUID]) -> None:
         self._to_tell.update(self._tokens.revoke(ids))
@@ -306,7 +350,7 @@ class Identity:
             changed = await store.changed_since(connection, self._seen_until)
             ids, self._seen_until = await store.revoked_since(connection, self._seen_until)
         self._sessions_ended(ids)
-        self._to_tell |= self._tokens.adopt(changed)
+        self._adopt(changed)
 
     async def _prune(self) -> None:
         life = timedelta(seconds=2 * self._settings.access_token_seconds + 60)
@@ -316,3 +360,4 @@ class Identity:
                 revocations_before=now() - life,
                 sessions_before=now() - timedelta(days=self._settings.refresh_token_days + 1),
             )
+            await prune_accounts(connection, now(), FORGET, AT_HOME_FOR)

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from server.identity import store
+from server.identity import notices, store
 from server.identity.errors import RefreshTokenReused, SecondFactorRequired
 from server.identity.ground import Factors, Ground
+from server.identity.guesses import Guesses
 from server.identity.models import Account, SignedIn
+from server.identity.privacy.errors import AccountLeaving
+from server.identity.privacy.passes import restore_pass
 from server.identity.sessions import Sessions, digest
 from server.kit.auth import Origin, Unauthorized
 from server.kit.clock import now
@@ -29,8 +32,9 @@ NOWHERE = Origin()
 
 
 class SignIn:
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, guesses: Guesses) -> None:
         self._ground = ground
+        self._guesses = guesses
         self._sessions = Sessions(ground.settings.refresh_token_days)
         self.factors: Factors | None = None
 
@@ -45,7 +49,9 @@ class SignIn:
     async def open_session(
         self, connection: Connection, account: Account, origin: Origin, *, methods: Sequence[str]
     ) -> SignedIn:
-        """A new session of an account that has shown enough, in the caller's transaction."""
+        """A new session of an account that has shown enough, in the caller's transaction. Raises AccountLeaving."""
+        if account.leaves_at is not None and account.disabled_at is not None:
+            raise AccountLeaving(restore_pass(self._ground.secrets, account.id, account.leaves_at), account.leaves_at)
         if account.disabled_at is not None:
             raise Unauthorized("This account cannot sign in.")
         at = now()
@@ -53,6 +59,8 @@ class SignIn:
         await self._ground.audit.record(
             connection, account.id, "account.signed_in", origin, session=str(session_id), methods=list(methods)
         )
+        if not await self._guesses.at_home(connection, account.id, origin):
+            await notices.new_sign_in(self._ground, connection, account, origin)
         return self.signed_in(account, session_id, at, token)
 
     async def prove(self, connection: Connection, session_id: UUID, method: str) -> str:
@@ -68,7 +76,9 @@ class SignIn:
         async with self._ground.database.transaction() as connection:
             rotated = await self._sessions.rotate(connection, token)
             if rotated.token is None:
-                await self._reused(connection, rotated.account, rotated.session_id, origin)
+                id = str(rotated.session_id)
+                await self._ground.audit.record(connection, rotated.account.id, "session.reused", origin, session=id)
+                await notices.session_reused(self._ground, connection, rotated.account, origin)
         if rotated.token is None:
             self._ground.ended([rotated.session_id])
             _log.warning("session %s has ended: one of its refresh tokens was used twice", rotated.session_id)
@@ -96,20 +106,3 @@ class SignIn:
             refresh_token=refresh_token,
             expires_in=tokens.seconds,
         )
-
-    async def _reused(self, connection: Connection, account: Account, session_id: UUID, origin: Origin) -> None:
-        """Tell the account: in the log, and by mail when its address is its own."""
-        ground = self._ground
-        await ground.audit.record(connection, account.id, "session.reused", origin, session=str(session_id))
-        if account.email_verified_at is not None:
-            await ground.mailer.send(
-                connection,
-                account.email,
-                "session_reused",
-                {
-                    "username": account.username,
-                    "when": now().isoformat(timespec="seconds"),
-                    "address": origin.address,
-                    "user_agent": origin.user_agent,
-                },
-            )

@@ -9,14 +9,13 @@ from uuid import UUID
 
 import asyncpg
 
-from server.identity.models import Account, Person
-from server.identity.tokens import Facts
+from server.identity.models import Account, Facts, Person, Session
 from server.kit.auth import FREE
 from storage.postgres import Connection
 
 _ACCOUNT = (
     "u.id, u.username, u.display_name, u.email, u.email_verified_at, u.password_hash, u.roles, u.created_at, "
-    "u.disabled_at, u.tier, u.email_lapsed_at"
+    "u.disabled_at, u.tier, u.email_lapsed_at, (select due_at from departures d where d.user_id = u.id) as leaves_at"
 )
 _SHARING_AN_ADDRESS = 200
 _REVOCATION_OVERLAP = timedelta(seconds=30)  # longer than a transaction that revokes may last
@@ -65,6 +64,11 @@ async def insert_account(connection: Connection, account: Account, email_key: st
 
 async def by_id(connection: Connection, user_id: UUID) -> Account | None:
     return _account(await connection.fetchrow(f"select {_ACCOUNT} from users u where id = $1", user_id))
+
+
+async def lock(connection: Connection, user_id: UUID) -> Account | None:
+    """The account, which nobody else changes until the end of the transaction."""
+    return _account(await connection.fetchrow(f"select {_ACCOUNT} from users u where id = $1 for update", user_id))
 
 
 async def by_username(connection: Connection, name: str) -> Account | None:
@@ -207,6 +211,27 @@ async def session_of_token(connection: Connection, digest: bytes) -> UUID | None
 async def live_sessions(connection: Connection, user_id: UUID) -> list[UUID]:
     rows = await connection.fetch("select id from sessions where user_id = $1 and revoked_at is null", user_id)
     return [row["id"] for row in rows]
+
+
+async def sessions_of(connection: Connection, user_id: UUID, at: datetime) -> list[Session]:
+    rows = await connection.fetch(
+        "select id, device, user_agent, address, methods, created_at, last_used_at from sessions"
+        " where user_id = $1 and revoked_at is null and expires_at > $2 order by last_used_at desc, id limit 200",
+        user_id,
+        at,
+    )
+    return [Session(**dict(row)) for row in rows]
+
+
+async def lock_admins(connection: Connection) -> list[UUID]:
+    """The administrators; until the end of the transaction none is made or unmade elsewhere."""
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended('administrators', 0))")
+    rows = await connection.fetch("select id from users where 'admin' = any(roles) and disabled_at is null")
+    return [row["id"] for row in rows]
+
+
+async def set_tier(connection: Connection, user_id: UUID, tier: str) -> None:
+    await connection.execute("update users set tier = $2 where id = $1", user_id, tier)
 
 
 async def revoke_sessions(connection: Connection, ids: Sequence[UUID], reason: str, at: datetime) -> None:

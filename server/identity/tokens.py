@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,7 +19,7 @@ import msgspec
 
 from server.identity.access.roles import permissions_of
 from server.identity.keys import KeyRing
-from server.identity.models import Account
+from server.identity.models import Account, Facts
 from server.kit.auth import FREE, Caller
 from server.kit.problems import Unauthorized
 
@@ -40,17 +40,6 @@ class Claims(msgspec.Struct, frozen=True):
     exp: int
     tier: str = FREE
     auth_time: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What has changed about an account since tokens of it were made."""
-
-    user_id: UUID
-    username: str
-    roles: frozenset[str]
-    tier: str
-    disabled: bool
 
 
 class AccessTokens:
