@@ -92,10 +92,12 @@ class Dialogue:
             return
         token = session.token
         try:
-            await self._authenticator.authenticate(token)
+            identity = await self._authenticator.authenticate(token)
         except Exception as error:
             self._log_if_ours(error)
         else:
+            if session.token == token:
+                session.identity = identity  # the same user, who may be allowed something else by now
             return
         if session.token == token:
             await self._become(session, None, "")

@@ -26,7 +26,7 @@ from realtime.protocol import frames
 from realtime.protocol.codec import CODECS, JSON, Codec
 from realtime.protocol.codes import CloseCode, ErrorCode
 from realtime.protocol.messages import Notice, Welcome
-from realtime.rules import Authenticator
+from realtime.rules import Authenticator, Identity
 from realtime.session import Session
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,13 @@ class Sockets:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def doubt(self, about: Callable[[Identity], bool]) -> None:
+        """The tokens of these users may not be good any more, or mean something else: check them now, not in the next
+        round."""
+        doubtful = [session for session in self._sessions if session.identity is not None and about(session.identity)]
+        if doubtful and not self._closing:
+            self._own(self._renew(doubtful))
 
     def describe(self) -> dict[str, Any]:
         return {"open": len(self._sessions), "closing": self._closing, **self._figures}
@@ -290,13 +297,16 @@ class Sockets:
                     await asyncio.sleep(0)
             if now >= renew_at:
                 renew_at = now + options.renew_seconds
-                for at, session in enumerate([s for s in self._sessions if s.identity is not None]):
-                    try:
-                        await self._dialogue.renew(session)
-                    except Exception:
-                        log.exception("a session's token could not be checked again")
-                    if at % 100 == 99:
-                        await asyncio.sleep(0)
+                await self._renew([session for session in self._sessions if session.identity is not None])
+
+    async def _renew(self, sessions: Collection[Session]) -> None:
+        for at, session in enumerate(sessions):
+            try:
+                await self._dialogue.renew(session)
+            except Exception:
+                log.exception("a session's token could not be checked again")
+            if at % 100 == 99:
+                await asyncio.sleep(0)
 
     def _own(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)

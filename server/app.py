@@ -15,8 +15,10 @@ from aiohttp.typedefs import Handler
 from realtime.protocol.asyncapi import asyncapi
 from server.community.chat import routes as chat
 from server.identity import routes as identity
+from server.identity.access import routes as access
 from server.identity.apikeys import routes as apikeys
 from server.identity.factors import routes as factors
+from server.identity.oauth import routes as oauth
 from server.identity.privacy import routes as privacy
 from server.identity.profile import routes as profile
 from server.kit.http import install, runner
@@ -54,7 +56,9 @@ def build_app(wiring: Wiring) -> web.Application:
     app = web.Application(client_max_size=settings.max_body)
     declared = [
         identity.routes(wiring.identity, settings),
+        access.routes(wiring.identity),
         factors.routes(wiring.factors, settings),
+        oauth.routes(wiring.oauth),
         profile.routes(wiring.people.profiles, wiring.avatars, settings),
         privacy.routes(wiring.people.exports, wiring.people.departures, wiring.identity),
         channels.routes(wiring.channels, wiring.addresses, wiring.director),

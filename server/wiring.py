@@ -32,9 +32,11 @@ from server.community.chat.channel import ChatChannels
 from server.community.chat.personal import ChatData
 from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
+from server.identity.accounts.recovery import RESET_JOB, ResetMails
 from server.identity.apikeys.service import Keys
 from server.identity.factors import jobs as factor_jobs
 from server.identity.factors.service import Factors
+from server.identity.oauth.service import Oauth
 from server.identity.privacy import jobs as privacy_jobs
 from server.identity.privacy.account import AccountData
 from server.identity.privacy.departures import Departures
@@ -43,12 +45,15 @@ from server.identity.profile.avatars import Avatars
 from server.identity.profile.service import Profiles
 from server.identity.service import Identity
 from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
+from server.integrations.signin.configured import configured
 from server.kit.http import idempotency
 from server.kit.http.address import ClientAddress
 from server.kit.http.classes import route_classes
 from server.kit.limits import Limits
 from server.kit.mail import Mailer
+from server.kit.outgoing import Outgoing
 from server.kit.personal import PersonalData
+from server.kit.reachable import Reachable
 from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
@@ -186,6 +191,18 @@ class Wiring:
             self.database, settings, self.identity, mailer=self.mailer, audit=self.audit, secrets=self.secrets
         )
         self.identity.use_factors(self.factors)
+        self.outgoing = Outgoing(Reachable(settings.outgoing_ports, settings.outgoing_allowed))
+        await self.outgoing.start()
+        self._closing.push_async_callback(self.outgoing.close)
+        self.oauth = Oauth(
+            self.identity,
+            configured(settings, self.outgoing),
+            database=self.database,
+            settings=settings,
+            secrets=self.secrets,
+            mailer=self.mailer,
+            audit=self.audit,
+        )
         self.keys = Keys(
             self.database,
             mailer=self.mailer,
@@ -267,6 +284,7 @@ class Wiring:
         await self.hub.start()
         self._closing.push_async_callback(self.hub.close)
         await self.sockets.start()
+        self.identity.on_ended(self._doubt)
         self._closing.push_async_callback(self.sockets.close)
         await self.viewers.start()
         self._closing.push_async_callback(self.viewers.close)
@@ -354,6 +372,7 @@ class Wiring:
         for name, part in (
             ("database", self.database),
             ("identity", self.identity),
+            ("outgoing", self.outgoing),
             ("jobs", self.worker),
             ("limits", self.limits),
             ("mail", self.delivery),
@@ -404,7 +423,12 @@ class Wiring:
             mail=self.delivery,
             audit=self.audit,
             people=self.people,
+            resets=ResetMails(self.database, self.settings, self.mailer, self.secrets),
         )
+
+    def _doubt(self, ended: Collection[UUID]) -> None:
+        """Sockets hold on to a checked token: those of these sessions and accounts are asked for it again."""
+        self.sockets.doubt(lambda who: who.user_id in ended or getattr(who, "session_id", None) in ended)
 
     async def _forget_chat(self, id: UUID) -> None:
         await self.chat.forget(id)
@@ -461,7 +485,8 @@ class WorkerWiring:
             await asyncio.to_thread(templates.load)
             audit = AuditLog(database, settings.audit_retention_days)
             jobs = Jobs()
-            people = People(database, objects, jobs, Mails(jobs, secrets, templates), audit, secrets, settings)
+            mails = Mails(jobs, secrets, templates)
+            people = People(database, objects, jobs, mails, audit, secrets, settings)
             worker = _worker(
                 settings.database_url,
                 database,
@@ -471,6 +496,7 @@ class WorkerWiring:
                 mail=_delivery(database, secrets, templates, settings),
                 audit=audit,
                 people=people,
+                resets=ResetMails(database, settings, mails, secrets),
             )
             await worker.start()
             self._closing.push_async_callback(worker.close)
@@ -492,6 +518,7 @@ def _worker(
     mail: Delivery,
     audit: AuditLog,
     people: People,
+    resets: ResetMails,
 ) -> Worker:
     """Every feature's jobs: the same in the server and in `bin/worker`."""
 
@@ -527,6 +554,7 @@ def _worker(
     worker.register(idempotency.PRUNE_JOB, expired_keys)
     worker.every(idempotency.PRUNE_JOB, idempotency.PRUNE_CRON)
     mail.register(worker)
+    worker.register(RESET_JOB, resets.job)
     return worker
 
 
