@@ -64,8 +64,13 @@ class Registration:
     ) -> Account:
         """An account without a password, for who comes by another way, in the caller's transaction.
 
-        verified: somebody trustworthy says that he reads this address. Raises Invalid, UsernameTaken, EmailTaken.
+        email: empty when none is known. verified: somebody trustworthy says that he reads this address.
+        Raises Invalid, UsernameTaken, EmailTaken.
         """
+        if not email:
+            account = _new(check_username(username), "", "", [], display_name)
+            await self._insert(connection, account, "")
+            return account
         email, key = check_email(email)
         account = _new(check_username(username), email, "", [], display_name)
         await store.lock_address(connection, key)
@@ -88,7 +93,7 @@ class Registration:
             account = await accounts.lock(connection, user_id)
             if account is None:
                 raise NoSuchAccount("This account is gone.")
-            if account.email_verified_at is not None:
+            if account.email_verified_at is not None or not account.email:
                 return
             key = email_key(account.email)
             owners = await accounts.by_email(connection, key)

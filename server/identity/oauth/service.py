@@ -21,11 +21,10 @@ import asyncpg
 import msgspec
 
 from server.identity import store as accounts
-from server.identity.accounts.store import lapse_claims
-from server.identity.errors import RegistrationClosed, UsernameTaken
+from server.identity.errors import EmailTaken, RegistrationClosed, UsernameTaken
 from server.identity.factors.store import held
 from server.identity.models import Account
-from server.identity.names import check_email
+from server.identity.names import check_email, email_key
 from server.identity.oauth import store
 from server.identity.oauth.arrival import Arrival, Arrivals
 from server.identity.oauth.errors import (
@@ -178,36 +177,35 @@ class Oauth:
         return SignedInElsewhere(**msgspec.structs.asdict(signed_in), redirect=arrival.redirect, created=link is None)
 
     async def _create(self, connection: Connection, arrival: Arrival, origin: Origin) -> Account:
-        if self._settings.registration == "closed":
-            raise RegistrationClosed("Registration is closed on this server. Ask its administrator for an account.")
-        stranger, at = arrival.stranger, now()
-        email, key = _email(stranger)
+        stranger = arrival.stranger
+        email = _email(stranger)
         verified = bool(email) and stranger.email_verified
-        if verified:
-            owners = await accounts.by_email(connection, key)
+        title = self._title(arrival.provider)
+        link_needed = LinkNeeded(
+            f"An account with the address {email} exists. Sign in to it, then link {title}.",
+            provider=arrival.provider,
+        )
+        if self._settings.registration == "closed":
+            owners = await accounts.by_email(connection, email_key(email)) if verified else []
             if owners and owners[0].email_verified_at is not None:
-                raise LinkNeeded(
-                    f"An account with the address {email} exists. Sign in to it, then link {arrival.provider}.",
-                    provider=arrival.provider,
-                )
+                raise link_needed
+            raise RegistrationClosed("Registration is closed on this server. Ask its administrator for an account.")
         for username in usernames(stranger):
-            account = Account(
-                id=uuid7(),
-                username=username,
-                display_name=_plain(stranger.name) or username,
-                email=email,
-                email_verified_at=at if verified else None,
-                password_hash="",
-                roles=[],
-                created_at=at,
-                disabled_at=None,
-            )
-            if await accounts.insert_account(connection, account, key):
+            try:
+                account = await self._identity.add_account(
+                    connection,
+                    username,
+                    email,
+                    verified=verified,
+                    display_name=_plain(stranger.name),
+                )
                 break
+            except UsernameTaken:
+                continue
+            except EmailTaken:
+                raise link_needed from None
         else:
             raise UsernameTaken("No username could be found; register with one of your choice, then link.")
-        if verified:
-            await lapse_claims(connection, key, account.id, at)
         await self._insert(connection, account, arrival)
         await self._audit.record(connection, account.id, "account.registered", origin, provider=arrival.provider)
         return account
@@ -280,7 +278,7 @@ class Oauth:
             authority=arrival.authority,
             subject=stranger.subject,
             name=_plain(stranger.username or stranger.name or stranger.email),
-            email=_email(stranger)[0],
+            email=_email(stranger),
             created_at=at,
             last_used_at=at,
         )
@@ -329,12 +327,12 @@ def _single(said: Mapping[str, list[str]], name: str) -> str:
     return values[0] if len(values) == 1 and len(values[0]) <= _CODE_LIMIT else ""
 
 
-def _email(stranger: Stranger) -> tuple[str, str]:
-    """The address and its key; empty when there is none that could be used."""
+def _email(stranger: Stranger) -> str:
+    """The address; empty when there is none that could be used."""
     try:
-        return check_email(_plain(stranger.email, 300))
+        return check_email(_plain(stranger.email, 300))[0]
     except Invalid:
-        return "", ""
+        return ""
 
 
 def _plain(text: str, most: int = 100) -> str:

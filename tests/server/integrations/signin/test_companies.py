@@ -147,9 +147,11 @@ async def test_the_settings_switch_providers_on(http: MakeHttp) -> None:
         {"oidc_providers": '[{"key": "google", "issuer": "https://a.example", "client_id": "x"}]'},
         {"oidc_providers": '[{"key": "A b", "issuer": "https://a.example", "client_id": "x"}]'},
         {"oidc_providers": '[{"key": "a", "issuer": "https://a.example", "client_id": "x", "scret": "typo"}]'},
+        {"oidc_providers": '[{"key": "a", "issuer": "https://a.example", "client_id": "x"}, {}]'},
         {
-            "oidc_providers": '[{"key": "a", "issuer": "https://a.example", "client_id": "x"}]'.replace("}]", "}")
-            + ",{}]"
+            "oidc_providers": "["
+            + ", ".join(2 * ['{"key": "a", "issuer": "https://a.example", "client_id": "x"}'])
+            + "]"
         },
     ],
 )

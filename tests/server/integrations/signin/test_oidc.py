@@ -85,8 +85,9 @@ async def test_an_honest_provider(issuer: FakeIssuer, http: MakeHttp) -> None:
 )
 async def test_a_claim_that_is_not_right(claims: dict[str, Any], issuer: FakeIssuer, http: MakeHttp) -> None:
     issuer.lies = Lies(claims=claims)
-    with pytest.raises(ProviderError):
+    with pytest.raises(ProviderError) as refused:
         await sign_in(await made(issuer, http), issuer)
+    assert not isinstance(refused.value, ProviderAway), "the fake has failed"
 
 
 @pytest.mark.parametrize(
@@ -123,9 +124,8 @@ def _hmac(secret: bytes, claims: dict[str, Any]) -> str:
 
 
 def _with_public_key(issuer: FakeIssuer, claims: dict[str, Any]) -> str:
-    return _hmac(
-        issuer, issuer.signer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), claims
-    )
+    public = issuer.signer.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return _hmac(public, claims)
 
 
 def _changed(issuer: FakeIssuer, claims: dict[str, Any]) -> str:
@@ -162,8 +162,9 @@ FORGERIES: dict[str, Callable[[FakeIssuer, dict[str, Any]], str]] = {
 @pytest.mark.parametrize("forgery", FORGERIES)
 async def test_a_forged_token(forgery: str, issuer: FakeIssuer, http: MakeHttp) -> None:
     issuer.lies = Lies(sign=lambda claims: FORGERIES[forgery](issuer, claims))
-    with pytest.raises(ProviderError):
+    with pytest.raises(ProviderError) as refused:
         await sign_in(await made(issuer, http), issuer)
+    assert not isinstance(refused.value, ProviderAway), "the fake has failed"
 
 
 async def test_no_token_at_all(issuer: FakeIssuer, http: MakeHttp) -> None:
