@@ -79,6 +79,7 @@ def build_app(wiring: Wiring) -> web.Application:
         audit=wiring.audit,
         limits=wiring.limits,
         observer=wiring.metrics,
+        tracer=wiring.tracing,
         media_prefixes=(*MEDIA_PREFIXES, "/assets/", "/avatars/"),
         unavailable=A_PART_IS_AWAY,
         not_found_page=not_found_page,

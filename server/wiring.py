@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 from ssl import SSLContext
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -82,6 +82,9 @@ from storage.objects.spool import Spool
 from storage.postgres.database import Database, DatabaseUnavailable
 from storage.postgres.migrations import MigrationError, migrate
 
+if TYPE_CHECKING:
+    from server.ops.tracing import Tracing
+
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -99,6 +102,7 @@ class Wiring:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._closing = AsyncExitStack()
+        self.tracing: Tracing | None = None
         self.metrics = Metrics()
         self.health = Health()
 
@@ -134,7 +138,9 @@ class Wiring:
                 embedded = EmbeddedPostgres(data / "postgres")
                 self.dsn = await embedded.start()
                 self._closing.push_async_callback(embedded.close)
-            self.database = Database(self.dsn, max_size=settings.database_pool)
+            self._start_watchers()
+            query = self.tracing.query if self.tracing is not None else None
+            self.database = Database(self.dsn, max_size=settings.database_pool, on_query=query)
             await self.database.start()  # first, as it waits for a PostgreSQL that is starting
             self._closing.push_async_callback(self.database.close)
             await migrate(self.dsn, MIGRATIONS)
@@ -145,6 +151,30 @@ class Wiring:
         except DatabaseUnavailable as error:
             where = "DATABASE_URL" if settings.database_url else "DATA_DIR"
             raise CannotStart(f"{error}. Is PostgreSQL running, and is {where} right?") from error
+
+    def _start_watchers(self) -> None:
+        """Where failures and traces are sent, before what they watch."""
+        settings = self.settings
+        # imported when they are used: a process without them starts sooner and is smaller
+        if settings.sentry_dsn:
+            from server.ops.failures import Failures  # noqa: PLC0415
+
+            failures = Failures(settings.sentry_dsn, environment=settings.sentry_environment, node=self.node)
+            failures.start()
+            self._closing.push_async_callback(failures.stop)
+            self.health.detail("failures", failures.describe)
+        if settings.otel_exporter_otlp_endpoint:
+            from server.ops.tracing import Tracing  # noqa: PLC0415
+
+            self.tracing = Tracing(
+                settings.otel_exporter_otlp_endpoint,
+                headers=settings.otel_exporter_otlp_headers,
+                service=settings.otel_service_name,
+                node=self.node,
+                share=settings.otel_traces_share,
+            )
+            self.tracing.start()
+            self._closing.push_async_callback(self.tracing.close)
 
     async def _start_storage(self) -> None:
         settings = self.settings

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import asyncpg
+from asyncpg.connection import LoggedQuery
 from asyncpg.pool import PoolConnectionProxy
 
 _log = logging.getLogger(__name__)
@@ -55,9 +56,11 @@ AWAY = (
 
 
 class Database:
-    def __init__(self, dsn: str, *, max_size: int) -> None:
+    def __init__(self, dsn: str, *, max_size: int, on_query: Callable[[LoggedQuery], None] | None = None) -> None:
+        """on_query: called on the loop after each statement, in the context of who ran it. None costs nothing."""
         self._dsn = dsn
         self._max_size = max_size
+        self._on_query = on_query
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def start(self) -> None:
@@ -76,6 +79,7 @@ class Database:
                     max_inactive_connection_lifetime=300,
                     server_settings=_SETTINGS,
                     reset=_as_it_is,
+                    init=self._watch if self._on_query is not None else None,
                 )
                 return
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
@@ -87,6 +91,10 @@ class Database:
                 await asyncio.sleep(0.25)
             except (asyncpg.PostgresError, ValueError) as error:
                 raise DatabaseUnavailable(f"DATABASE_URL cannot be used: {error}") from error
+
+    async def _watch(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        assert self._on_query is not None
+        connection.add_query_logger(self._on_query)
 
     async def close(self) -> None:
         """Wait up to 5 s for what is under way, then cut it off."""

@@ -49,6 +49,18 @@ class Observer(Protocol):
     def request(self, method: str, route: str, status: int, seconds: float) -> None: ...
 
 
+class Span(Protocol):
+    def end(self, status: int) -> None: ...
+
+
+class Tracer(Protocol):
+    """Follows requests through the process, and on from whoever sent them."""
+
+    def begin(self, request: web.Request, route: str, request_id: str) -> Span:
+        """What the task does until `end` belongs to the request. route: the template, as declared."""
+        ...
+
+
 class Edge:
     def __init__(
         self,
@@ -68,9 +80,11 @@ class Edge:
         database: Database | None,
         audit: Audit | None,
         idempotency: Idempotency | None,
+        tracer: Tracer | None,
     ) -> None:
         """quiet: routes that get no log line. unavailable: exceptions that mean a part such as the database is down.
-        hsts: value of Strict-Transport-Security; empty: not sent. The last four are there when a route needs them.
+        hsts: value of Strict-Transport-Security; empty: not sent. cursors to idempotency are there when a route needs
+        them, tracer when somebody takes traces.
         """
         self.authenticator = authenticator
         self.addresses = addresses
@@ -84,6 +98,7 @@ class Edge:
         self.database = database
         self.audit = audit
         self.idempotency = idempotency
+        self.tracer = tracer
         self._observer = observer
         self._media_prefixes = tuple(media_prefixes)
         self._quiet = frozenset(quiet)
@@ -115,7 +130,14 @@ class Edge:
                 "%s %s: a part is down: %s: %s", request.method, request.path, type(error).__name__, error
             )
             return Unavailable("The database or another part cannot be reached; try again in a moment.")
-        logging.getLogger("http").error("%s %s failed", request.method, request.path, exc_info=error)
+        resource = request.match_info.route.resource
+        logging.getLogger("http").error(
+            "%s %s failed",
+            request.method,
+            request.path,
+            exc_info=error,
+            extra={"fields": {"method": request.method, "route": resource.canonical if resource else "unknown"}},
+        )
         return Internal("The failure is logged under the request_id of this answer.")
 
     def finished(self, request: web.Request, route: str, status: int, started: float) -> None:

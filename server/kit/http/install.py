@@ -13,7 +13,7 @@ from server.kit.http.classes import route_classes
 from server.kit.http.crosssite import CrossSiteGuard
 from server.kit.http.cursors import PURPOSE, CursorSigner, has_field
 from server.kit.http.documents import Documents
-from server.kit.http.edge import AnyHandler, Edge, Observer
+from server.kit.http.edge import AnyHandler, Edge, Observer, Tracer
 from server.kit.http.headers import Cors
 from server.kit.http.idempotency import Idempotency
 from server.kit.http.openapi import document
@@ -39,6 +39,7 @@ def install(
     audit: Audit | None = None,
     limits: Limits | None = None,
     observer: Observer | None = None,
+    tracer: Tracer | None = None,
     media_prefixes: Sequence[str] = MEDIA_PREFIXES,
     quiet: Collection[str] = QUIET,
     unavailable: tuple[type[Exception], ...] = (),
@@ -81,6 +82,7 @@ def install(
         )
         if database is not None and secrets is not None
         else None,
+        tracer=tracer,
     )
     for group in routes:
         for route in group.routes:

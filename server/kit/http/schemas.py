@@ -37,11 +37,17 @@ class Schemas:
     def _complete(self, schema: dict[str, Any], struct: inspect.StructType) -> None:
         """An answer has all its members, also those with a default: that is for those who make it."""
         component = self.components[schema["$ref"].rpartition("/")[2]]
-        fields = [field for field in struct.fields if field.default is not msgspec.UNSET]
+        fields = [field for field in struct.fields if _is_always_there(field)]
         if fields:
             component["required"] = [field.encode_name for field in fields]
         for field in fields:
             component["properties"][field.encode_name].pop("default", None)
+
+
+def _is_always_there(field: inspect.Field) -> bool:
+    """Only what may be unset has neither."""
+    nothing = msgspec.NODEFAULT
+    return field.required or field.default is not nothing or field.default_factory is not nothing
 
 
 def _leaves_out(struct: inspect.StructType) -> bool:

@@ -32,6 +32,8 @@ from server.kit.problems import Forbidden, StepUpRequired, Unauthorized
 from storage.postgres import Connection, Database
 
 _TOKEN_LIMIT = 4096
+_NOBODY_WAITS = 499
+"""What a trace says of a request whose client has gone."""
 
 
 def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable[[web.Request], Awaitable[Any]]:
@@ -184,6 +186,7 @@ def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable
         request_id = id_of(request)
         set_id(request_id)
         call = Call(request, request_id, None, addresses, bytes_reader)
+        span = None if edge.tracer is None else edge.tracer.begin(request, path, request_id)
         response: web.StreamResponse
         try:
             if unsafe:
@@ -196,6 +199,8 @@ def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable
                 permit(call.caller)
             response = await run(request, call, request_id)
         except asyncio.CancelledError:
+            if span is not None:
+                span.end(_NOBODY_WAITS)
             raise
         except Exception as error:
             response = edge.problem(error, request, request_id)
@@ -203,6 +208,8 @@ def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable
             for cookie in call.cookies:
                 response.headers.add(hdrs.SET_COOKIE, cookie)
         edge.finished(request, path, response.status, started)
+        if span is not None:
+            span.end(response.status)
         return response
 
     return handle
