@@ -29,7 +29,6 @@ from server.identity.models import (
     Jwks,
     LoginBody,
     MailedBody,
-    Profile,
     RefreshBody,
     RegisterBody,
     ResetBody,
@@ -37,6 +36,7 @@ from server.identity.models import (
     SignedIn,
 )
 from server.identity.privacy.errors import AccountLeaving
+from server.identity.profile.models import Me
 from server.identity.service import Identity
 from server.kit.http import Access, Call, Routes
 from server.kit.problems import NotFound, StepUpRequired
@@ -102,7 +102,7 @@ def routes(identity: Identity, settings: Settings) -> Routes:
     @api.get(
         "/api/v1/auth/profile", access=Access.USER, keys=False, summary="The signed-in account", errors=(NotFound,)
     )
-    async def profile(call: Call) -> Profile:
+    async def profile(call: Call) -> Me:
         return await identity.profile(call.user.user_id)
 
     @api.post(

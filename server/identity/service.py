@@ -33,6 +33,8 @@ from server.identity.models import Account, Facts, Jwk, LoginBody, Person, Profi
 from server.identity.names import email_key
 from server.identity.passwords import Passwords
 from server.identity.people import People
+from server.identity.profile import store as profiles
+from server.identity.profile.models import Me, me_of
 from server.identity.signin import NOWHERE, SignIn
 from server.identity.tokens import AccessTokens
 from server.kit.audit import Audit
@@ -198,13 +200,16 @@ class Identity:
         """The account, for other parts of identity."""
         return await store.by_id(connection, user_id)
 
-    async def profile(self, user_id: UUID) -> Profile:
+    async def profile(self, user_id: UUID) -> Me:
         """Raises NotFound."""
         async with self._database.acquire() as connection:
             account = await store.by_id(connection, user_id)
+            details = await profiles.details(connection, user_id)
         if account is None:
             raise NotFound("This account is gone.")
-        return account.profile()
+        return me_of(
+            account, details, self._settings.public_url.rstrip("/"), timedelta(days=self._settings.username_change_days)
+        )
 
     # signing in and out
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from server.identity.models import Profile
+from server.identity.models import Account, Profile
+from server.kit.clock import now
 
 SIZES = (64, 256, 512)
 """Sides of the squares that are made of an avatar, in pixels."""
@@ -140,3 +141,19 @@ def avatar_of(name: str | None, base_url: str) -> Avatar | None:
         return None
     small, medium, large = (f"{base_url}/avatars/{name}/{size}.webp" for size in SIZES)
     return Avatar(small=small, medium=medium, large=large)
+
+
+def me_of(account: Account, details: Details, base_url: str, cool_down: timedelta) -> Me:
+    """cool_down: how long after changing the username one waits to change it again."""
+    changed_at = details.username_changed_at
+    free_from = None if changed_at is None else changed_at + cool_down
+    return Me(
+        **msgspec.structs.asdict(account.profile()),
+        bio=details.bio,
+        website=details.website,
+        location=details.location,
+        links=details.links,
+        avatar=avatar_of(details.avatar, base_url),
+        username_change_from=free_from if free_from is not None and free_from > now() else None,
+        version=details.version,
+    )

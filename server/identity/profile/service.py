@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zoneinfo
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from server.identity.profile.models import (
     ProfileBody,
     PublicProfile,
     avatar_of,
+    me_of,
 )
 from server.kit.audit import Audit
 from server.kit.auth import Caller, Origin
@@ -235,20 +236,7 @@ class Profiles:
         account = await accounts.by_id(connection, user_id)
         if account is None:
             raise NotFound("This account is gone.")
-        details = await store.details(connection, user_id)
-        free_from: datetime | None = None
-        if details.username_changed_at is not None:
-            free_from = details.username_changed_at + self._cool_down
-        return Me(
-            **msgspec.structs.asdict(account.profile()),
-            bio=details.bio,
-            website=details.website,
-            location=details.location,
-            links=details.links,
-            avatar=self.avatar(details),
-            username_change_from=free_from if free_from is not None and free_from > now() else None,
-            version=details.version,
-        )
+        return me_of(account, await store.details(connection, user_id), self._base_url, self._cool_down)
 
 
 def _changes(body: ProfileBody) -> dict[str, object]:
