@@ -233,6 +233,7 @@ class Wiring:
             mailer=self.mailer,
             audit=self.audit,
         )
+        self.factors.passkeys.add_way(self.oauth.opens)
         self.keys = Keys(
             self.database,
             mailer=self.mailer,

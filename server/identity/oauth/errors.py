@@ -35,13 +35,6 @@ class LinkedElsewhere(Conflict):
     title = "That account is linked to another one here, or this one to another there"
 
 
-class LastWayIn(Conflict):
-    """Set a password, add a passkey or link another provider first."""
-
-    code = "last_way_in"
-    title = "Without it nobody could sign in to this account"
-
-
 class AccountDisabled(Forbidden):
     code = "account_disabled"
     title = "This account cannot sign in"

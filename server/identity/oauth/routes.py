@@ -5,10 +5,10 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from server.identity.errors import RegistrationClosed, SecondFactorRequired, UsernameTaken
+from server.identity.factors.errors import LastWayIn
 from server.identity.oauth.errors import (
     AccountDisabled,
     BadSignInCode,
-    LastWayIn,
     LinkedElsewhere,
     LinkNeeded,
     ProviderUnavailable,

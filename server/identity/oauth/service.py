@@ -22,6 +22,7 @@ import msgspec
 
 from server.identity import store as accounts
 from server.identity.errors import EmailTaken, RegistrationClosed, UsernameTaken
+from server.identity.factors.errors import LastWayIn
 from server.identity.factors.store import held
 from server.identity.models import Account
 from server.identity.names import check_email, email_key
@@ -30,7 +31,6 @@ from server.identity.oauth.arrival import Arrival, Arrivals
 from server.identity.oauth.errors import (
     AccountDisabled,
     BadSignInCode,
-    LastWayIn,
     LinkedElsewhere,
     LinkNeeded,
     ProviderUnavailable,
@@ -260,9 +260,9 @@ class Oauth:
             opened = await store.sessions_by(connection, caller.user_id, f"oidc:{key}", caller.session_id)
             await self._identity.revoke(connection, opened, f"{key} was unlinked")
 
-    async def count(self, connection: Connection, user_id: UUID) -> int:
-        """How many providers can open this account right now: another way in must not go while this is 0."""
-        return len(self.working(await store.of_account(connection, user_id)))
+    async def opens(self, connection: Connection, user_id: UUID) -> bool:
+        """Whether some provider can open this account right now."""
+        return bool(self.working(await store.of_account(connection, user_id)))
 
     def working(self, rows: Iterable[store.LinkRow]) -> list[store.LinkRow]:
         """Those whose provider is still configured, and is still the same."""
