@@ -73,9 +73,7 @@ class Limiter:
     def __init__(
         self, burst: int, interval: float, *, max_keys: int = 50_000, clock: Callable[[], int] = micros
     ) -> None:
-        self.burst = max(burst, 1)
-        self.interval = interval
-        self._rate = Rate(self.burst, interval * self.burst)
+        self._rate = Rate(max(burst, 1), interval * max(burst, 1))
         self._memory = Memory(max_keys=max_keys, clock=clock)
 
     def take(self, key: str) -> Verdict:

@@ -25,6 +25,7 @@ from server.kit.auth import Caller
 from server.kit.clock import now
 from server.kit.http import install
 from server.kit.ids import uuid7
+from server.kit.limits import Limits
 from server.kit.problems import Unauthorized
 from server.kit.secrets import Secrets
 from server.settings import Settings
@@ -72,7 +73,14 @@ class World:
 
 class Server:
     def __init__(
-        self, database: Database, world: World, *, broker: Broker | None = None, name: str = "a", burst: int = 1000
+        self,
+        database: Database,
+        world: World,
+        *,
+        broker: Broker | None = None,
+        name: str = "a",
+        burst: int = 1000,
+        limits: Limits | None = None,
     ) -> None:
         self.world = world
         self.hub = Hub(
@@ -81,7 +89,7 @@ class Server:
             node=name,
             options=HubOptions(presence_seconds=0.05, check_seconds=0.2),
         )
-        self.chat = Chat(database, world, self.hub, options=ChatOptions(burst=burst, interval=2.0))
+        self.chat = Chat(database, world, self.hub, options=ChatOptions(burst=burst, interval=2.0), limits=limits)
         self.hub.add_rules("live", ChatChannels(self.chat, self.state))
         self.sockets = Sockets(
             self.hub,

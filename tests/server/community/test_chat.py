@@ -12,8 +12,10 @@ import pytest
 from realtime.broker.memory import Exchange, MemoryBroker
 from server.community.chat.models import channel_of
 from server.kit.clock import now
+from server.kit.limits import Limits
 from storage.postgres import Database
 from tests.server.community.conftest import Server, World
+from tests.servers.redis import RedisServer
 from tests.support import eventually
 
 
@@ -167,6 +169,33 @@ async def test_writing_too_fast_is_told_when_it_may_go_on(database: Database, wo
             assert answer.headers["Retry-After"] in ("1", "2")
             assert 0 < (await answer.json())["retry_after"] <= 2
         assert (await server.json("POST", f"{room.id}/chat", "bob", 201, json={"text": "x"}))["offset"] == 3
+
+
+async def test_an_author_has_one_allowance_in_the_whole_fleet(
+    database: Database, world: World, redis_server: RedisServer
+) -> None:
+    if redis_server.process is None:
+        redis_server.start()
+    room = world.broadcast()
+    prefix = str(uuid4())
+    one, two = (Limits(redis_server.url, prefix=prefix, answer_seconds=10) for _ in range(2))
+    one.start()
+    two.start()
+    async with (
+        Server(database, world, name="a", burst=2, limits=one) as here,
+        Server(database, world, name="b", burst=2, limits=two) as there,
+    ):
+        clients = [await server.connect("ann") for server in (here, there)]
+        for ann in clients:
+            assert (await ann.ask("publish", channel=channel_of(room.id), data={"text": "x"}))["type"] == "ack"
+        for ann in clients:
+            refused = await ann.ask("publish", channel=channel_of(room.id), data={"text": "x"})
+            assert refused["code"] == "rate_limited"
+            assert 0 < refused["retry_after"] <= 2
+        bob = await there.connect("bob")
+        assert (await bob.ask("publish", channel=channel_of(room.id), data={"text": "x"}))["type"] == "ack"
+    await one.close()
+    await two.close()
 
 
 async def test_an_ended_chat_can_be_read_and_cleaned_but_not_written(server: Server, world: World) -> None:

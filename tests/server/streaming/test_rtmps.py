@@ -109,6 +109,8 @@ def in_one_sentence(code: int, said: str) -> str:
         ({"RECORD": "perhaps"}, "RECORD is 'perhaps'; it takes true or false"),
         ({"DRAIN_SECONDS": "-1"}, "DRAIN_SECONDS is -1.0; it cannot be negative"),
         ({"LEASE_SECONDS": "0"}, "LEASE_SECONDS must be above 0"),
+        ({"HTTP_HEADER_TIMEOUT": "0"}, "HTTP_HEADER_TIMEOUT must be above 0"),
+        ({"BODY_TIMEOUT_UPLOAD": "0"}, "BODY_TIMEOUT_UPLOAD must be above 0"),
         ({"LEASE_SECONDS": "nan"}, "LEASE_SECONDS is 'nan'"),
         ({"TLS_CERT": "cert.pem"}, "TLS_CERT and TLS_KEY go together"),
         ({"REDIS_URL": "amqp://127.0.0.1"}, "REDIS_URL"),
@@ -122,7 +124,10 @@ def test_a_setting_that_cannot_be(changed: dict[str, str], words: str) -> None:
         Settings.load(changed, None)
 
 
-@pytest.mark.parametrize(("name", "value"), [("HTTP_PORT", "eighty"), ("CORS_ORIGINS", "example.org/path")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PORT", "eighty"), ("CORS_ORIGINS", "example.org/path"), ("RATE_LIMIT_READ", "lots")],
+)
 async def test_what_the_terminal_shows_of_it(
     tmp_path: Path, environment: dict[str, str], name: str, value: str
 ) -> None:
@@ -182,11 +187,8 @@ async def test_a_database_that_is_not_there(tmp_path: Path, environment: dict[st
     assert "other_" in said
 
 
-async def test_closed_registration_says_so(
-    server: ServerProcess, environment: dict[str, str], http: aiohttp.ClientSession
-) -> None:
-    environment["REGISTRATION"] = "closed"
-    await server.restart()
+@pytest.mark.settings(REGISTRATION="closed")
+async def test_closed_registration_says_so(server: ServerProcess, http: aiohttp.ClientSession) -> None:
     body = {"email": "late@example.org", "username": "late", "password": "correct horse battery"}
     async with http.post(server.url + "/api/v1/auth/register", json=body) as answer:
         problem = await answer.json()
