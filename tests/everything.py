@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -96,7 +97,7 @@ def failed() -> list[str]:
     if not FAILED.exists():
         return []
     # xdist adds the group: "…::test_it[a@b]@browser"
-    return sorted(id.rpartition("@")[0] if id.endswith("@browser") else id for id in json.loads(FAILED.read_text()))
+    return sorted(re.sub(r"@(browser|set-up)$", "", id) for id in json.loads(FAILED.read_text()))
 
 
 def tests(stages: Stages) -> tuple[int, list[str]]:

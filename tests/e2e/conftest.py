@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.e2e.place import CHROMIUM_ARGUMENTS, Place, chromium
 from tests.support import free_port
 
-ROOT = Path(__file__).parent.parent.parent
-START_WITHIN = 40.0
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+START_WITHIN = 90.0
+SHOWN_WITHIN = 20.0
+"""Seconds for what a page is to show; it is only waited for on a machine that is busy."""
 
 
 @pytest.fixture(scope="session")
@@ -74,12 +79,39 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         log.close()
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests share one loop, because the one browser lives in it."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chrome() -> AsyncIterator[Callable[[], Awaitable[Browser]]]:
+    """Gives the run's Chromium, started anew when it has died."""
+    expect.set_options(timeout=SHOWN_WITHIN * 1000)
+    running: list[Browser] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
-        yield browser
-        await browser.close()
+
+        async def give() -> Browser:
+            if not running or not running[-1].is_connected():
+                started = await playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+                running.append(started)
+            return running[-1]
+
+        yield give
+        for browser in running:
+            await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chrome: Callable[[], Awaitable[Browser]]) -> AsyncIterator[Browser]:
+    """Chromium without any window; what the test opens is closed, with all that its profiles have kept."""
+    browser = await chrome()
+    yield browser
+    for context in browser.contexts:
+        await context.close()
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ class Place:
 
     async def demo(self) -> str:
         """The id of the demo broadcast, once it is live."""
-        for _ in range(300):
+        for _ in range(600):
             page = await self.call("GET", "/live")
             for item in page["items"]:
                 if item["state"] == "live" and "demo" in item["owner"]["username"]:
@@ -110,7 +110,7 @@ class Window:
         if kind == "error" and "Failed to load resource" not in text:
             self.wrong.append(text)
 
-    async def plays(self, beyond: float = 1.0, within: float = 20.0) -> None:
+    async def plays(self, beyond: float = 1.0, within: float = 40.0) -> None:
         """Wait until the picture has moved on for `beyond` s from now."""
         await self.page.wait_for_function(
             """([beyond]) => {
@@ -128,7 +128,7 @@ class Window:
         await self.page.locator(".chat-input").fill(text)
         await self.page.keyboard.press("Enter")
 
-    async def reads(self, text: str, within: float = 10.0) -> None:
+    async def reads(self, text: str, within: float = 30.0) -> None:
         await self.page.locator(".message-text", has_text=text).first.wait_for(timeout=within * 1000)
 
     async def delay(self) -> float:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page
 
 from server.web import install_pages
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def here() -> AsyncIterator[str]:
     """The pages alone, without the product behind them."""
     app = web.Application()
@@ -29,7 +29,7 @@ async def here() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, here: str) -> Page:
     page = await browser.new_page()
     await page.goto(f"{here}/empty")

@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Our set-up over empty locks."""
-    folder = tmp_path / "project"
+    return make_project(tmp_path / "project")
+
+
+def make_project(folder: Path) -> Path:
     (folder / "bin").mkdir(parents=True)
     for name in ("environment.py", "environment.sh", "run"):
         shutil.copy(ROOT / "bin" / name, folder / "bin" / name)

@@ -67,7 +67,7 @@ async def test_a_push_is_h264_and_aac_whose_every_frame_tells_its_time(tmp_path:
     before = time.time_ns() // 1_000_000
     async with listening(port, file) as server:
         # It tries again until ffmpeg listens.
-        arguments = ["--rtmp", f"rtmp://127.0.0.1:{port}/live/key", "--seconds", "8"]
+        arguments = ["--rtmp", f"rtmp://127.0.0.1:{port}/live/key", "--seconds", "5"]
         pusher = await asyncio.create_subprocess_exec(sys.executable, "-m", "server.demo", *arguments, cwd=ROOT)
         assert await asyncio.wait_for(pusher.wait(), 60) == 0
         await asyncio.wait_for(server.wait(), 20)

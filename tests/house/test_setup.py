@@ -12,7 +12,10 @@ from types import ModuleType
 
 import pytest
 
-from tests.house.conftest import ROOT
+from tests.house.conftest import ROOT, make_project
+
+pytestmark = pytest.mark.xdist_group("set-up")
+"""In one worker, which makes one environment for several tests."""
 
 
 def run(project: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +41,14 @@ def environment() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is set up, for tests that leave it so."""
+    folder = make_project(tmp_path_factory.mktemp("installed") / "project")
+    run(folder)
+    return folder
+
+
 def test_the_first_start_sets_up_and_later_ones_install_nothing(project: Path) -> None:
     first = run(project, "--demo")
     assert (first.returncode, first.stdout) == (0, "started --demo\n"), first.stderr
@@ -50,33 +61,30 @@ def test_the_first_start_sets_up_and_later_ones_install_nothing(project: Path) -
     assert not log.exists(), "an installer ran"
 
 
-def test_a_changed_lock_is_installed_into_the_same_environment(project: Path) -> None:
-    run(project)
-    inside = project / ".venv" / "kept"
+def test_a_changed_lock_is_installed_into_the_same_environment(installed: Path) -> None:
+    inside = installed / ".venv" / "kept"
     inside.write_text("")
-    (project / "requirements.lock").write_text("# another\n")
-    again = run(project)
+    (installed / "requirements.lock").write_text("# another\n")
+    again = run(installed)
     assert again.returncode == 0, again.stderr
     assert "Installing the Python packages" in again.stderr
     assert "Making .venv" not in again.stderr
     assert inside.exists()
 
 
-def test_a_moved_folder_gets_an_environment_of_its_own(project: Path, tmp_path: Path) -> None:
-    run(project)
+def test_a_moved_folder_gets_an_environment_of_its_own(installed: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
-    project.rename(moved)
+    shutil.copytree(installed, moved, symlinks=True)
     again = run(moved)
     assert (again.returncode, again.stdout) == (0, "started\n"), again.stderr
     assert "Making .venv" in again.stderr
-    assert str(project) not in (moved / ".venv" / "pyvenv.cfg").read_text()
+    assert str(installed) not in (moved / ".venv" / "pyvenv.cfg").read_text()
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(project: Path) -> None:
-    run(project)
-    for link in (project / ".venv" / "bin").glob("python*"):
+def test_an_environment_whose_python_is_gone_is_made_anew(installed: Path) -> None:
+    for link in (installed / ".venv" / "bin").glob("python*"):
         link.unlink()
-    again = run(project)
+    again = run(installed)
     assert (again.returncode, again.stdout) == (0, "started\n"), again.stderr
 
 
@@ -91,23 +99,25 @@ def test_two_first_starts_at_once_take_turns(project: Path) -> None:
     assert sum("Making .venv" in errors for _, errors in outputs) == 1
 
 
-def test_without_a_network_it_says_so_and_the_next_start_goes_on(project: Path) -> None:
-    lock = project / "requirements.lock"
+def test_without_a_network_it_says_so_and_the_next_start_goes_on(installed: Path) -> None:
+    lock = installed / "requirements.lock"
     lock.write_text(f"no-such-package-here==1.0 --hash=sha256:{'0' * 64}\n")
-    failed = run(project, PIP_INDEX_URL="http://127.0.0.1:9/", PIP_CONFIG_FILE="/dev/null", PIP_RETRIES="1")
+    failed = run(installed, PIP_INDEX_URL="http://127.0.0.1:9/", PIP_CONFIG_FILE="/dev/null", PIP_RETRIES="1")
     assert failed.returncode == 1
     assert "No network while installing the Python packages" in failed.stderr
     assert failed.stdout == ""
     lock.write_text("")
-    again = run(project)
+    again = run(installed)
     assert (again.returncode, again.stdout) == (0, "started\n"), again.stderr
 
 
-def test_a_package_that_is_not_the_one_locked_is_refused(project: Path, tmp_path: Path) -> None:
+def test_a_package_that_is_not_the_one_locked_is_refused(installed: Path, tmp_path: Path) -> None:
     wheel = tmp_path / "thing-1.0-py3-none-any.whl"
     wheel.write_bytes(b"not what was locked")
-    (project / "requirements.lock").write_text(f"thing==1.0 --hash=sha256:{'0' * 64}\n")
-    failed = run(project, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
+    lock = installed / "requirements.lock"
+    lock.write_text(f"thing==1.0 --hash=sha256:{'0' * 64}\n")
+    failed = run(installed, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
+    lock.write_text("")
     assert failed.returncode == 1
     assert "a package is not the one that the lock names" in failed.stderr
 

@@ -20,6 +20,8 @@ from storage.embedded import EmbeddedPostgres
 from storage.postgres import DatabaseUnavailable
 from tests.house.conftest import ROOT
 
+TLS_WANTED = (80877103).to_bytes(4)
+"""What a client of PostgreSQL asks first: https://www.postgresql.org/docs/current/protocol-message-formats.html"""
 EVERY_PROGRAM = ("server", "server.migrate", "server.worker", "server.admin")
 
 
@@ -91,8 +93,13 @@ async def test_a_database_that_is_none_names_its_host_and_no_password(tmp_path: 
     """It answers, and not as PostgreSQL does, so nobody waits for it to come up."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(8)
-        writer.write(b"E\x00\x00\x00\x26SFATAL\x00C28P01\x00Mno entry for it\x00\x00")
+        while True:
+            said = await reader.readexactly(int.from_bytes(await reader.readexactly(4)) - 4)
+            if said[:4] != TLS_WANTED:
+                break
+            writer.write(b"N")
+        words = b"SFATAL\x00C28P01\x00Mno entry for it\x00\x00"
+        writer.write(b"E" + (len(words) + 4).to_bytes(4) + words)
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
