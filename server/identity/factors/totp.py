@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import time
 
 import pyotp
 import segno
+
+from server.kit.clock import now
 
 PERIOD = 30
 DIGITS = 6
@@ -43,12 +44,12 @@ def plain_code(text: str) -> str:
     return text.replace(" ", "").replace("-", "")
 
 
-def step_of(secret: str, code: str, after: int, moment: float | None = None) -> int | None:
+def step_of(secret: str, code: str, after: int) -> int | None:
     """The time step whose code this is, later than `after`; None: of no step that is near enough.
 
     Compares with every step in the same time, whichever it is.
     """
-    current = int((time.time() if moment is None else moment) // PERIOD)
+    current = int(now().timestamp() // PERIOD)
     totp = pyotp.HOTP(secret, digits=DIGITS)
     given = plain_code(code).encode(errors="replace")
     found = None
