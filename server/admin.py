@@ -1,31 +1,44 @@
-"""`bin/admin`: make an administrator."""
+"""`bin/admin`: make an administrator; and what an operator does to accounts: roles, tier, end-sessions, rotate-keys."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+from uuid import UUID
 
 from server.commands import CommandError, database_address, run, say
+from server.identity.access.roles import ROLES, TIERS
 from server.identity.service import Identity
-from server.kit.audit import NoAudit
 from server.kit.mail import NoMail
 from server.kit.problems import Problem
 from server.kit.secrets import Secrets
 from server.settings import Settings
+from server.trust.audit.service import AuditLog
 from server.wiring import MIGRATIONS
 from storage.postgres import Database, migrate
 
 
 def main() -> None:
+    command, *rest = sys.argv[1:] or [""]
+    if command in _COMMANDS:
+        _COMMANDS[command](rest)
+    else:
+        _make(sys.argv[1:])
+
+
+def _make(given: Sequence[str]) -> None:
     arguments = argparse.ArgumentParser(
         prog="bin/admin",
         description="Make an administrator. What is not given is asked for; a password that is not typed at a "
         "terminal is read from standard input.",
+        epilog=f"Other commands: {', '.join(_COMMANDS)}; each tells what it takes with --help.",
     )
     arguments.add_argument("--email", help="the address, taken as verified")
     arguments.add_argument("--username", help="the public name")
-    options = arguments.parse_args()
+    options = arguments.parse_args(given)
     try:
         email = options.email or _ask("E-mail: ")
         username = options.username or _ask("Username: ")
@@ -34,11 +47,85 @@ def main() -> None:
         sys.exit(str(error) or "Nothing was typed.")
     except KeyboardInterrupt:
         sys.exit(130)
-    run(make(email, username, password))
+
+    async def make(identity: Identity) -> str:
+        profile = await identity.create_admin(email, username, password)
+        return f"{profile.username} is an administrator."
+
+    run(_with_identity(make))
 
 
-async def make(email: str, username: str, password: str) -> None:
-    """Migrate when needed and add the account. Raises CommandError."""
+def _roles(given: Sequence[str]) -> None:
+    arguments = argparse.ArgumentParser(
+        prog="bin/admin roles", description="Give an account these roles and no others; a running server follows."
+    )
+    arguments.add_argument("username")
+    arguments.add_argument("role", nargs="*", metavar="role", help=f"of: {', '.join(ROLES)}")
+    options = arguments.parse_args(given)
+    if unknown := set(options.role) - set(ROLES):
+        arguments.error(f"there is no role {', '.join(sorted(unknown))}; there are {', '.join(ROLES)}")
+
+    async def grant(identity: Identity) -> str:
+        office = await identity.offices.grant(await _id(identity, options.username), options.role or [])
+        return f"{office.username} has the roles: {', '.join(office.roles) or 'none'}."
+
+    run(_with_identity(grant))
+
+
+def _tier(given: Sequence[str]) -> None:
+    arguments = argparse.ArgumentParser(prog="bin/admin tier", description="Put an account into a tier of rate limits.")
+    arguments.add_argument("username")
+    arguments.add_argument("tier", choices=TIERS)
+    options = arguments.parse_args(given)
+
+    async def put(identity: Identity) -> str:
+        office = await identity.offices.set_tier(await _id(identity, options.username), options.tier)
+        return f"{office.username} is in the tier {office.tier}."
+
+    run(_with_identity(put))
+
+
+def _end_sessions(given: Sequence[str]) -> None:
+    arguments = argparse.ArgumentParser(prog="bin/admin end-sessions", description="Sign an account out everywhere.")
+    arguments.add_argument("username")
+    options = arguments.parse_args(given)
+
+    async def end(identity: Identity) -> str:
+        count = await identity.end_sessions(await _id(identity, options.username), "ended by the operator")
+        return f"{count} session{'' if count == 1 else 's'} of {options.username} ended."
+
+    run(_with_identity(end))
+
+
+def _rotate_keys(given: Sequence[str]) -> None:
+    argparse.ArgumentParser(
+        prog="bin/admin rotate-keys",
+        description="Sign access tokens with a new key. Those that are out stay good until they expire.",
+    ).parse_args(given)
+
+    async def rotate(identity: Identity) -> str:
+        return f"Access tokens are signed with the new key {await identity.rotate_keys()} within a minute."
+
+    run(_with_identity(rotate))
+
+
+_COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
+    "roles": _roles,
+    "tier": _tier,
+    "end-sessions": _end_sessions,
+    "rotate-keys": _rotate_keys,
+}
+
+
+async def _id(identity: Identity, username: str) -> UUID:
+    person = await identity.by_username(username)
+    if person is None:
+        raise CommandError(f"Nobody has the username {username}.")
+    return person.id
+
+
+async def _with_identity(act: Callable[[Identity], Awaitable[str]]) -> None:
+    """Migrate when needed, act, and say what was done. Raises CommandError."""
     settings = Settings.load()
     async with database_address(settings) as address:
         await migrate(address, MIGRATIONS)
@@ -47,16 +134,17 @@ async def make(email: str, username: str, password: str) -> None:
         try:
             secrets = Secrets(database, settings.secret_key)
             await secrets.start()
-            identity = Identity(database, settings, mailer=NoMail(), audit=NoAudit(), secrets=secrets)
+            audit = AuditLog(database, settings.audit_retention_days)
+            identity = Identity(database, settings, mailer=NoMail(), audit=audit, secrets=secrets)
             try:
-                profile = await identity.create_admin(email, username, password)
+                done = await act(identity)
             except Problem as problem:
                 raise CommandError(_in_words(problem)) from None
             finally:
                 await identity.close()
         finally:
             await database.close()
-    say(f"{profile.username} is an administrator.")
+    say(done)
 
 
 def _ask(question: str) -> str:

@@ -11,6 +11,7 @@ from server.kit.auth import Caller
 from server.kit.clock import now
 from server.kit.http import Page, PageQuery, decode_cursor, encode_cursor
 from server.kit.http.ifmatch import ANY, IfMatch
+from server.kit.ownership import may, own
 from server.streaming.addresses import Address
 from server.streaming.broadcasts import store
 from server.streaming.broadcasts.advice import advise
@@ -161,7 +162,7 @@ class Broadcasts:
             row = await store.get(conn, id)
             if row is None:
                 raise NoSuchBroadcast("It was deleted, or the address is wrong.")
-            mine = caller is not None and caller.user_id == row.owner_id
+            mine = may(caller, row.owner_id)
             events = await channels.events(conn, row.channel_id, id, EVENTS_SHOWN) if mine else None
         owner = (await self._owners([row]))[row.owner_id]
         live = self._director.get(str(id))
@@ -288,11 +289,12 @@ class Broadcasts:
 
     async def _own(self, conn: Any, id: UUID, caller: Caller) -> Broadcast:
         row = await store.lock(conn, id)
-        if row is None:
-            raise NoSuchBroadcast("It was deleted, or the address is wrong.")
-        if row.owner_id != caller.user_id:
-            raise NotYours("Only its owner can do that.")
-        return row
+        return own(
+            row,
+            caller,
+            missing=lambda: NoSuchBroadcast("It was deleted, or the address is wrong."),
+            foreign=lambda: NotYours("Only its owner can do that."),  # every broadcast is public so far
+        )
 
     async def _owners(self, rows: Iterable[Broadcast]) -> dict[UUID, Owner]:
         found = await self._people.people({row.owner_id for row in rows})

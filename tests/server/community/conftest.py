@@ -21,6 +21,7 @@ from realtime.socket import SocketOptions, Sockets
 from server.community.chat.channel import ChatChannels
 from server.community.chat.routes import routes
 from server.community.chat.service import Chat, ChatOptions
+from server.identity.access.roles import permissions_of
 from server.kit.auth import Caller
 from server.kit.clock import now
 from server.kit.http import install
@@ -58,7 +59,7 @@ class World:
     def person(self, name: str, *roles: str) -> Caller:
         """The person's token is the name."""
         if name not in self.callers:
-            self.callers[name] = Caller(uuid4(), name, frozenset(roles), uuid4())
+            self.callers[name] = Caller(uuid4(), name, frozenset(roles), uuid4(), permissions=permissions_of(roles))
         return self.callers[name]
 
     async def room(self, id: UUID) -> Broadcast | None:
