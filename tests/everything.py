@@ -103,7 +103,9 @@ def failed() -> list[str]:
 def tests(stages: Stages) -> tuple[int, list[str]]:
     """(status, a line for each test that was tried twice)."""
     shutil.rmtree(FAILED.parent, ignore_errors=True)
-    status = stages.run("tests", [*PYTEST, *WORKERS, "2", "--dist", "loadgroup"], TESTS_WITHIN)
+    # Tests wait for media and for programs about as long as they compute: one more than there are cores.
+    workers = str(max(2, min(8, (os.cpu_count() or 1) + 1)))
+    status = stages.run("tests", [*PYTEST, *WORKERS, workers, "--dist", "loadgroup"], TESTS_WITHIN)
     first = failed()
     if status != TESTS_FAILED or not first:
         return status, []

@@ -88,7 +88,7 @@ async def test_without_a_second_header_it_goes_on_alone_and_a_late_one_starts_a_
     session = broadcast.open(request())
     session.track(AUDIO)
     session.samples([frame(2, 0)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not reader.said:
             await asyncio.sleep(0.005)
     assert reader.said == [("tracks", (2,)), ("samples", [0])]

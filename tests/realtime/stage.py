@@ -156,7 +156,7 @@ class Client:
         self._number += 1
         answer = self._answers[self._number] = asyncio.get_running_loop().create_future()
         await self.say(type=type, id=self._number, **fields)
-        return await asyncio.wait_for(answer, 10)
+        return await asyncio.wait_for(answer, 30)
 
     async def hear(self, type: str, within: float = 10.0, **fields: Any) -> dict[str, Any]:
         """The next message of this type with these fields; what came before it is dropped."""

@@ -29,7 +29,7 @@ class Program:
             self.process = None
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], name: str, within: float = 20.0) -> None:
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], name: str, within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while True:
         try:

@@ -152,7 +152,7 @@ async def test_a_server_that_dies_is_started_again(folder: Path) -> None:
     server = EmbeddedPostgres(folder)
     dsn = await server.start()
     os.kill(int(str(server.describe()["process"])), signal.SIGKILL)
-    await eventually(lambda: server.describe()["restarts"] == 1, within=20)
+    await eventually(lambda: server.describe()["restarts"] == 1, within=60)
 
     async def answers() -> bool:
         try:
@@ -160,7 +160,7 @@ async def test_a_server_that_dies_is_started_again(folder: Path) -> None:
         except (OSError, asyncpg.PostgresError):
             return False
 
-    await eventually(answers, within=20)
+    await eventually(answers, within=60)
     await server.close()
 
 

@@ -220,7 +220,7 @@ async def test_close_waits_for_what_is_under_way(queue: Database, queue_url: str
     await worker.start()
     async with queue.transaction() as connection:
         await Jobs().enqueue(connection, "a")
-    await asyncio.wait_for(began.wait(), 10)
+    await asyncio.wait_for(began.wait(), 60)
     closing = asyncio.create_task(worker.close())
     await asyncio.wait({closing}, timeout=0.1)
     assert not closing.done()
@@ -242,7 +242,7 @@ async def test_what_does_not_end_in_time_goes_back(queue: Database, queue_url: s
     await worker.start()
     async with queue.transaction() as connection:
         await Jobs().enqueue(connection, "a", b"again")
-    await asyncio.wait_for(began.wait(), 10)
+    await asyncio.wait_for(began.wait(), 60)
     await worker.close(within=0.05)
     assert [row[0] for row in await _rows(queue)] == ["queued"]
     seen = Seen()
@@ -261,7 +261,7 @@ async def test_a_killed_workers_job_runs_again(queue: Database, queue_url: str, 
     )
     async with queue.transaction() as connection:
         await Jobs().enqueue(connection, "a", b"survives")
-    await eventually((tmp_path / "began").exists, within=20)
+    await eventually((tmp_path / "began").exists, within=60)
     child.send_signal(signal.SIGKILL)
     await child.wait()
     assert [row[0] for row in await _rows(queue)] == ["picked"]
@@ -278,7 +278,7 @@ async def test_a_killed_workers_job_runs_again(queue: Database, queue_url: str, 
             await Jobs().enqueue(connection, "a", b"other")
         return b"survives" in seen.payloads
 
-    await eventually(woken, within=20, every=0.2)
+    await eventually(woken, within=60, every=0.2)
     await worker.close()
 
 
@@ -310,7 +310,7 @@ async def test_a_cut_connection_is_made_again(queue: Database, worker: Worker, m
         await eventually(lambda: connection.fetchval(cut))
     async with queue.transaction() as connection:
         await Jobs().enqueue(connection, "a", b"after")
-    await eventually(lambda: seen.payloads == [b"after"], within=30)
+    await eventually(lambda: seen.payloads == [b"after"], within=60)
 
 
 async def test_on_schedule_by_one_worker_only(queue: Database, queue_url: str) -> None:
@@ -321,7 +321,7 @@ async def test_on_schedule_by_one_worker_only(queue: Database, queue_url: str) -
         worker.register("tick", seen)
         worker.every("tick", "* * * * * *")
         await worker.start()
-    await eventually(lambda: len(seen.payloads) >= 2, within=20)
+    await eventually(lambda: len(seen.payloads) >= 2, within=60)
     for worker in workers:
         await worker.close()
     fired = await _rows(queue, "SELECT count(*) FROM pgqueuer_log WHERE status = 'queued' AND entrypoint = 'tick'")

@@ -171,7 +171,7 @@ async def test_read_goes_by_memory_then_spool_then_store(
     assert await shelf.read("v-0.m4s") == b"ab"  # the thread may not have written it yet
     await shelf.flush()
     spool._cache.drop("live/1/v-0.m4s")
-    assert await asyncio.wait_for(shelf.read("v-0.m4s"), 5) == b"ab"
+    assert await asyncio.wait_for(shelf.read("v-0.m4s"), 60) == b"ab"
     assert flaky.gets == []
     flaky.gate.set()
     await spool.settled()

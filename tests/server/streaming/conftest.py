@@ -19,7 +19,7 @@ from tests.support import free_port
 
 Condition = Callable[[dict[str, Any]], bool]
 
-START_SECONDS = 30
+START_SECONDS = 60
 FFMPEG = [
     "ffmpeg", "-nostdin", "-v", "error", "-re",
     "-f", "lavfi", "-i", "testsrc2=s=320x180:r=30",
@@ -70,7 +70,7 @@ class ServerProcess:
             return 0
         if process.returncode is None:
             process.send_signal(how)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             code = await process.wait()
         if self._reader is not None:
             await self._reader
@@ -79,6 +79,12 @@ class ServerProcess:
     async def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         await self.stop(how)
         await self.start()
+
+
+def files_of(folder: Path, id: str) -> list[Path]:
+    """The broadcast's files below a folder, while a server works there: what goes away meanwhile is no fault."""
+    found = (Path(above, name) for above, _, names in os.walk(folder) for name in names)
+    return [path for path in found if id in str(path)]
 
 
 @dataclass
@@ -115,7 +121,7 @@ class User:
         return process
 
     async def until(
-        self, id: str, condition: Callable[[dict[str, Any]], bool], *, within: float = 20
+        self, id: str, condition: Callable[[dict[str, Any]], bool], *, within: float = 30
     ) -> dict[str, Any]:
         """The broadcast once it is as wanted."""
         seen: dict[str, Any] = {}
@@ -137,8 +143,9 @@ class User:
 
 
 @pytest.fixture
-def environment(database_url: str) -> dict[str, str]:
-    """Settings of the test's server; a test overrides this fixture to change some."""
+def environment(database_url: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of the test's server; a test changes some by its mark `settings`, a module by overriding this."""
+    changed = request.node.get_closest_marker("settings")
     return {
         "HTTP_HOST": "127.0.0.1",
         "HTTP_PORT": str(free_port()),
@@ -152,6 +159,7 @@ def environment(database_url: str) -> dict[str, str]:
         "RATE_LIMIT_WRITE": "100000/minute",
         "DISK_MIN_FREE": "0",
         "LOG_LEVEL": "warning",
+        **(changed.kwargs if changed else {}),
     }
 
 

@@ -147,7 +147,7 @@ class Place:
             row = await self.row(id)
             return row if all(getattr(row, name) == value for name, value in wanted.items()) else None
 
-        found = await eventually(as_wanted, within=10, what=f"the row says {wanted}")
+        found = await eventually(as_wanted, within=20, what=f"the row says {wanted}")
         assert found is not None
         return found
 

@@ -71,7 +71,7 @@ class Holder:
         async for message in self.socket:
             self.heard.append(message.json())
 
-    async def hears(self, condition: Callable[[dict[str, Any]], bool], within: float = 10) -> dict[str, Any]:
+    async def hears(self, condition: Callable[[dict[str, Any]], bool], within: float = 30) -> dict[str, Any]:
         def heard() -> dict[str, Any] | None:
             return next((message for message in self.heard if condition(message)), None)
 
@@ -151,10 +151,10 @@ async def test_chat_viewers_and_state_reach_the_other_node(
         ended = await other.call("POST", "/api/v1/live/end", {"stream_id": id})
         assert ended["state"] == "ended"
         push = streamer.pushes[0]
-        await asyncio.wait_for(push.communicate(), LEASE + 10)
+        await asyncio.wait_for(push.communicate(), 25)
         for holder in (here, there):
             await holder.hears(lambda message: message["type"] == "state" and message["data"]["state"] == "ended")
-    closed = await other.until(id, lambda shown: shown["recording"] is not None, within=LEASE + 10)
+    closed = await other.until(id, lambda shown: shown["recording"] is not None, within=60)
     assert closed["recording"]["duration"] >= 2
 
     async def plays() -> bool:
@@ -162,7 +162,7 @@ async def test_chat_viewers_and_state_reach_the_other_node(
         assert frames["video"] >= 30 * closed["recording"]["duration"] - 5
         return True
 
-    await eventually(plays, within=15, every=0.5)
+    await eventually(plays, within=60, every=0.5)
     # the next one may be prepared on one node and pushed to the other
     following = await streamer.call("POST", "/api/v1/live/start", {"title": "Another"}, expect=201)
     await streamer.push(on(second, started["ingest"]["rtmp"]), seconds=30)
@@ -171,7 +171,7 @@ async def test_chat_viewers_and_state_reach_the_other_node(
         items = (await streamer.call("GET", "/api/v1/live"))["items"]
         return [(item["id"], item["state"]) for item in items] == [(following["id"], "live")]
 
-    await eventually(next_one, within=15, every=0.1)
+    await eventually(next_one, within=60, every=0.1)
 
 
 async def test_viewers_are_shown_by_a_node_that_has_none(
@@ -189,7 +189,7 @@ async def test_viewers_are_shown_by_a_node_that_has_none(
         cards = (await other.call("GET", "/api/v1/live"))["items"]
         return [card["viewers"] for card in cards] == [1]
 
-    await eventually(counted, within=LEASE + 10, every=0.2)
+    await eventually(counted, within=60, every=0.2)
     assert (await other.show(started["id"]))["viewers"] == 1
 
 
@@ -205,7 +205,7 @@ async def test_a_dead_nodes_broadcast_is_continued_by_the_other(
     await push.communicate()
     # while the lease runs nobody knows that it is dead: a publisher is told to try again
     early = await other.push(on(second, started["ingest"]["rtmp"]), seconds=20)
-    await other.until(id, is_state("interrupted"), within=LEASE * 3 + 10)
+    await other.until(id, is_state("interrupted"), within=60)
     await early.communicate()
     await other.push(on(second, started["ingest"]["rtmp"]))
     await other.until(id, is_state("live"))
@@ -216,7 +216,7 @@ async def test_a_dead_nodes_broadcast_is_continued_by_the_other(
         assert playlist.rpartition("#EXT-X-DISCONTINUITY\n")[2].count("#EXTINF") >= 2, playlist
         return playlist
 
-    playlist = await eventually(continued, within=15, every=0.1)
+    playlist = await eventually(continued, within=60, every=0.1)
     for name in [line for line in before.splitlines() if line.startswith("v-") and line.count(".") == 1][:-1]:
         assert name in playlist.splitlines(), f"{name} was in the store"
         async with http.get(urljoin(on(second, hls), name)) as answer:
@@ -233,7 +233,7 @@ async def test_a_dead_nodes_broadcast_is_continued_by_the_other(
     assert old != new
     # and ends it from there
     await streamer.call("POST", "/api/v1/live/end", {"stream_id": id})
-    ended = await streamer.until(id, lambda shown: shown["recording"] is not None, within=LEASE + 10)
+    ended = await streamer.until(id, lambda shown: shown["recording"] is not None, within=60)
     assert ended["state"] == "ended"
 
     async def whole() -> bool:
@@ -247,7 +247,7 @@ async def test_a_dead_nodes_broadcast_is_continued_by_the_other(
                 assert answer.status == 200, name
         return True
 
-    await eventually(whole, within=15, every=0.5)
+    await eventually(whole, within=60, every=0.5)
 
 
 async def test_a_stopped_nodes_publisher_may_come_back_to_either(
@@ -267,7 +267,7 @@ async def test_a_stopped_nodes_publisher_may_come_back_to_either(
         async with http.get(on(second, hls)) as answer:
             return answer.status == 200
 
-    await eventually(taken_over, within=LEASE * 2 + 5, every=0.1)
+    await eventually(taken_over, within=60, every=0.1)
     await server.start()
     await streamer.push(started["ingest"]["rtmp"])
     await streamer.until(id, is_state("live"))
@@ -277,7 +277,7 @@ async def test_a_stopped_nodes_publisher_may_come_back_to_either(
         assert playlist.partition("#EXT-X-DISCONTINUITY\n")[2].count("#EXTINF") >= 1, playlist
         return playlist
 
-    playlist = await eventually(continued, within=15, every=0.1)
+    playlist = await eventually(continued, within=60, every=0.1)
     closed = [line for line in before.splitlines() if line.startswith("v-") and line.count(".") == 1]
     assert [line for line in playlist.splitlines() if line in closed] == closed
 
@@ -285,7 +285,7 @@ async def test_a_stopped_nodes_publisher_may_come_back_to_either(
         async with http.get(on(second, hls)) as answer:
             return answer.status == 503
 
-    await eventually(given_up, within=LEASE * 2 + 5, every=0.1)
+    await eventually(given_up, within=60, every=0.1)
     assert (await streamer.show(id))["state"] == "live"
 
 
@@ -300,7 +300,7 @@ async def test_ended_through_the_other_node_when_its_own_is_dead(
     await push.communicate()
     ended = await other.call("POST", "/api/v1/live/end", {"stream_id": started["id"]})
     assert ended["state"] == "ended"
-    closed = await other.until(started["id"], lambda shown: shown["recording"] is not None, within=LEASE * 2 + 10)
+    closed = await other.until(started["id"], lambda shown: shown["recording"] is not None, within=60)
     assert closed["recording"]["duration"] >= 1.9
     frames = await decode(on(second, closed["recording"]["hls"]))
     assert frames["video"] >= 30 * closed["recording"]["duration"] - 5

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
 import pytest
 
-from tests.server.streaming.conftest import ENCODE, ServerProcess, User
+from tests.server.streaming.conftest import ENCODE, ServerProcess, User, files_of
 from tests.support import eventually
 
 
@@ -41,7 +42,7 @@ async def segments(http: aiohttp.ClientSession, master: str, at_least: int) -> s
         assert playlist.count("#EXTINF") >= at_least, playlist
         return playlist
 
-    return await eventually(enough, within=20, every=0.1)
+    return await eventually(enough, within=60, every=0.1)
 
 
 async def decode(url: str) -> dict[str, int]:
@@ -98,7 +99,7 @@ async def test_a_push_without_a_prepared_broadcast_starts_one(streamer: User) ->
         items = (await streamer.call("GET", "/api/v1/live/mine"))["items"]
         return [item for item in items if item["state"] == "live"]
 
-    (card,) = await eventually(mine, within=15)
+    (card,) = await eventually(mine, within=60)
     assert card["title"].startswith("Live on ")
 
 
@@ -134,7 +135,7 @@ async def test_a_dropped_publisher_comes_back_to_the_same_broadcast(
         assert tail.count("#EXTINF") >= 1
         return playlist
 
-    await eventually(joined, within=15, every=0.1)
+    await eventually(joined, within=60, every=0.1)
     await streamer.call("POST", "/api/v1/live/end", {"stream_id": started["id"]})
     ended = await streamer.show(started["id"])
     assert "#EXT-X-DISCONTINUITY\n" in (await media_playlist(http, ended["recording"]["hls"]))[1]
@@ -150,7 +151,7 @@ async def test_a_second_publisher_is_refused_while_the_first_lives_and_takes_ove
     first = await streamer.push(started["ingest"]["rtmp"])
     await streamer.until(started["id"], is_state("live"))
     second = await streamer.push(started["ingest"]["rtmp"])
-    await asyncio.wait_for(second.communicate(), 20)
+    await asyncio.wait_for(second.communicate(), 60)
     assert second.returncode != 0
     assert first.returncode is None
     # a frozen encoder, or a dead line: the connection is there, nothing comes
@@ -163,11 +164,8 @@ async def test_a_second_publisher_is_refused_while_the_first_lives_and_takes_ove
     assert any("live already from another encoder" in event["detail"] for event in shown["events"])
 
 
-async def test_it_ends_by_itself_when_nobody_comes_back(
-    streamer: User, server: ServerProcess, environment: dict[str, str]
-) -> None:
-    environment["RECONNECT_WINDOW"] = "1"
-    await server.restart()
+@pytest.mark.settings(RECONNECT_WINDOW="1")
+async def test_it_ends_by_itself_when_nobody_comes_back(streamer: User) -> None:
     started = await streamer.start()
     push = await streamer.push(started["ingest"]["rtmp"], seconds=3)
     await streamer.until(started["id"], is_state("live"))
@@ -203,7 +201,7 @@ async def test_a_restart_continues_the_same_broadcast(
         assert playlist.partition("#EXT-X-DISCONTINUITY\n")[2].count("#EXTINF") >= 1
         return playlist
 
-    after = await eventually(longer, within=15, every=0.1)
+    after = await eventually(longer, within=60, every=0.1)
     listed = [line for line in after.splitlines() if line.startswith("v-") and "." in line]
     assert listed[: len(known)] == known
     for name in known:
@@ -226,7 +224,7 @@ async def test_after_a_kill_that_nobody_comes_back_from_the_recording_is_closed(
     await segments(http, started["playback"]["hls"], 3)
     await server.restart(signal.SIGKILL)
     await push.communicate()
-    ended = await streamer.until(started["id"], is_state("ended"), within=40)
+    ended = await streamer.until(started["id"], is_state("ended"), within=60)
     assert ended["recording"]["duration"] >= 2.9
     frames = await decode(ended["recording"]["hls"])
     assert frames["video"] >= 30 * ended["recording"]["duration"] - 5
@@ -273,21 +271,20 @@ async def test_deletion_takes_the_files_along(streamer: User, server: ServerProc
     await streamer.call("POST", "/api/v1/live/end", {"stream_id": started["id"]})
     await streamer.until(started["id"], is_state("ended"))
 
-    def files() -> list[str]:
-        found = (p for p in server.folder.rglob("*") if started["id"] in str(p) and p.is_file())
-        return [str(p) for p in found if "deleted" not in p.parts]  # the mark that keeps it deleted stays
+    def files() -> list[Path]:
+        # the mark that keeps it deleted stays
+        return [path for path in files_of(server.folder, started["id"]) if "deleted" not in path.parts]
 
     assert await eventually(files)
     await streamer.call("DELETE", f"/api/v1/live/{started['id']}", expect=204)
     await streamer.call("GET", f"/api/v1/live/{started['id']}", expect=404)
-    await eventually(lambda: not files(), within=15, what="the files are gone")
+    await eventually(lambda: not files(), within=60, what="the files are gone")
 
 
+@pytest.mark.settings(DISK_MIN_FREE=str(1 << 60))
 async def test_no_recording_without_room_but_live_goes_on(
-    streamer: User, server: ServerProcess, environment: dict[str, str], http: aiohttp.ClientSession
+    streamer: User, server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
-    environment["DISK_MIN_FREE"] = str(1 << 60)
-    await server.restart()
     started = await streamer.start()
     await streamer.push(started["ingest"]["rtmp"])
     shown = await streamer.until(started["id"], is_state("live"))
@@ -363,7 +360,7 @@ async def test_a_new_key_hangs_up_on_who_pushes_with_the_old_one(streamer: User)
     push = await streamer.push(started["ingest"]["rtmp"])
     await streamer.until(started["id"], is_state("live"))
     key = await streamer.call("POST", "/api/v1/live/key")
-    await asyncio.wait_for(push.communicate(), 20)
+    await asyncio.wait_for(push.communicate(), 60)
     assert push.returncode != 0
     await streamer.until(started["id"], is_state("interrupted"))
     await streamer.push(key["ingest"]["rtmp"])

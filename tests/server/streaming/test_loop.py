@@ -122,12 +122,11 @@ async def look_around(user: User, until: float) -> int:
     return looked
 
 
-async def test_a_stop_lets_nobody_hang(
-    server: ServerProcess, environment: dict[str, str], streamer: User, http: aiohttp.ClientSession
-) -> None:
-    drain = 3.0
-    environment["DRAIN_SECONDS"] = str(drain)
-    await server.restart()
+DRAIN = 3.0
+
+
+@pytest.mark.settings(DRAIN_SECONDS=str(DRAIN))
+async def test_a_stop_lets_nobody_hang(server: ServerProcess, streamer: User, http: aiohttp.ClientSession) -> None:
     started = await streamer.start()
     hls = started["playback"]["hls"]
     push = await streamer.push(started["ingest"]["rtmp"])
@@ -155,18 +154,18 @@ async def test_a_stop_lets_nobody_hang(
     async with aiohttp.ClientSession() as player:
         players = [asyncio.ensure_future(blocked(player)) for _ in range(10)]
         holders = [asyncio.ensure_future(left(socket)) for socket in sockets]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while f"media_waiting_requests {len(players)}" not in await text(http, server.url + "/metrics"):
                 await asyncio.sleep(0.02)
         begun = time.monotonic()
         code = await server.stop(signal.SIGTERM)
         took = time.monotonic() - begun
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             statuses = await asyncio.gather(*players)
             codes = await asyncio.gather(*holders)
             await push_ended()
     assert code == 0
-    assert took <= drain + 5
+    assert took <= DRAIN + 5
     assert set(statuses) <= {200, 503}, statuses
     assert set(codes) == {4000}, codes
     assert "Traceback" not in "\n".join(server.log)

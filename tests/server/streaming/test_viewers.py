@@ -145,7 +145,7 @@ async def test_what_is_counted_on_a_real_server(streamer: User, server: ServerPr
                 cookies.append(SimpleCookie(answer.headers["Set-Cookie"])["viewer"].value)
         await asyncio.gather(*(play(cookie) for cookie in cookies * 5))
         assert (await streamer.show(id))["viewers"] == 4
-        await eventually(lambda: _nobody(streamer, id), within=20, every=0.1)
+        await eventually(lambda: _nobody(streamer, id), within=60, every=0.1)
 
 
 async def _nobody(streamer: User, id: str) -> bool:
