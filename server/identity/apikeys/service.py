@@ -130,18 +130,4 @@ class Keys:
                 raise NoSuchKey("Your account has no such key.")
             await self._revoke(connection, [id], "API key deleted")
             await self._audit.record(connection, user_id, "key.revoked", origin, key_id=str(id), prefix=gone.prefix)
-        self._gone([id])
-
-    async def forget(self, connection: Connection, user_id: UUID) -> None:
-        """For the deletion of an account: all of its keys, in the caller's transaction."""
-        ids = await store.delete_all(connection, user_id)
-        await self._revoke(connection, ids, "account deleted")
-        self._gone(ids)
-
-    async def export(self, connection: Connection, user_id: UUID) -> ApiKeys:
-        """For the archive that an account may ask for."""
-        return ApiKeys(items=await store.of_account(connection, user_id), available=[])
-
-    def _gone(self, ids: Iterable[UUID]) -> None:
-        ended = set(ids)
-        after_commit(lambda: self._checked.forget(ended))
+        after_commit(lambda: self._checked.forget({id}))

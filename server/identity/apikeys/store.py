@@ -72,11 +72,6 @@ async def delete(connection: Connection, user_id: UUID, id: UUID) -> ApiKey | No
     return None if row is None else ApiKey(**dict(row))
 
 
-async def delete_all(connection: Connection, user_id: UUID) -> list[UUID]:
-    rows = await connection.fetch("delete from api_keys where user_id = $1 returning id", user_id)
-    return [row["id"] for row in rows]
-
-
 async def by_prefix(connection: Connection, prefix: str) -> Held | None:
     row = await connection.fetchrow(f"{_HOLDER} where k.prefix = $1", prefix)
     return None if row is None else _held(row)

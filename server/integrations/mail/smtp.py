@@ -91,7 +91,9 @@ class Log:
     async def deliver(self, message: EmailMessage) -> None:
         part = message.get_body(("plain",))
         text = "" if part is None else part.get_content()
-        _log.info("mail is off (SMTP_HOST is empty); to %s: %s\n%s", message["To"], message["Subject"], text)
+        _log.info("mail is off (SMTP_HOST is empty); to %s: %s", message["To"], message["Subject"])
+        for line in filter(None, text.splitlines()):  # a line of its own each, so that a link can be followed
+            _log.info("| %s", line)
 
     def describe(self) -> dict[str, object]:
         return {"server": None}
