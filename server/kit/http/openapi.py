@@ -25,7 +25,7 @@ from server.kit.http.documented import (
 )
 from server.kit.http.examples import example_of
 from server.kit.http.routes import Access, Route, Routes, sends_itself
-from server.kit.http.schemas import REFERENCE, Schemas
+from server.kit.http.schemas import REFERENCE, Schemas, name_formats
 from server.kit.problems import (
     CONTENT_TYPE,
     BadCursor,
@@ -169,6 +169,7 @@ def _query_parameters(route: Route) -> Iterable[dict[str, Any]]:
     for field in msgspec.structs.fields(route.query):
         found, components = msgspec.json.schema_components([field.type], ref_template=REFERENCE)
         schema = dict(found[0])
+        name_formats(msgspec.inspect.type_info(field.type), schema)
         while "$ref" in schema:  # an enumeration: written out where it is used
             schema = dict(components[schema["$ref"].rpartition("/")[2]])
         if field.default is not msgspec.NODEFAULT and field.default is not None:

@@ -27,9 +27,14 @@ class Schemas:
         }
         given = {repr(struct.cls): struct for struct in _structs(answered.values())}
         taken = {repr(struct.cls): struct for struct in _structs(asked.values())}
-        kinds = {**asked, **answered, **{name: struct.cls for name, struct in given.items()}}
+        kinds = {**asked, **answered, **{name: struct.cls for name, struct in {**given, **taken}.items()}}
         schemas, self.components = msgspec.json.schema_components(kinds.values(), ref_template=REFERENCE)
         self.of = dict(zip(kinds, schemas, strict=True))
+        for name, struct in {**given, **taken}.items():
+            if "$ref" in (schema := self.of.get(name, {})):
+                properties = self.components[schema["$ref"].rpartition("/")[2]].get("properties", {})
+                for field in struct.fields:
+                    name_formats(field.type, properties.get(field.encode_name, {}))
         for name, struct in given.items():
             if name not in taken and not _leaves_out(struct):
                 self._complete(self.of[name], struct)
@@ -42,6 +47,24 @@ class Schemas:
             component["required"] = [field.encode_name for field in fields]
         for field in fields:
             component["properties"][field.encode_name].pop("default", None)
+
+
+def name_formats(kind: inspect.Type, schema: dict[str, Any]) -> None:
+    """Times are RFC 3339; msgspec says so only of those that must have an offset."""
+    match kind:
+        case inspect.Metadata(type=inner):
+            name_formats(inner, schema)
+        case inspect.DateTimeType():
+            schema.setdefault("format", "date-time")
+        case inspect.UnionType(types=kinds) if any(isinstance(one, inspect.DateTimeType) for one in kinds):
+            if not any(isinstance(one, inspect.StrType) for one in kinds):
+                for one in schema.get("anyOf", ()):
+                    if one.get("type") == "string":
+                        one.setdefault("format", "date-time")
+        case inspect.ListType(item_type=item):
+            name_formats(item, schema.get("items", {}))
+        case inspect.DictType(value_type=value):
+            name_formats(value, schema.get("additionalProperties", {}))
 
 
 def _is_always_there(field: inspect.Field) -> bool:
