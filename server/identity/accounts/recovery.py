@@ -8,6 +8,7 @@ the oldest of those that claim it, each of which is named in its own mail. Follo
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -16,12 +17,15 @@ from server.identity.accounts import links, store
 from server.identity.accounts.links import Purpose
 from server.identity.accounts.quality import check_password
 from server.identity.accounts.registration import Registration
+from server.identity.apikeys import store as api_keys
 from server.identity.errors import BadLink
+from server.identity.factors import store as factors
 from server.identity.ground import Ground
 from server.identity.guesses import Guesses
 from server.identity.models import Account
 from server.identity.names import email_key
 from server.identity.notices import password_changed
+from server.identity.oauth import store as links_elsewhere
 from server.kit.auth import Origin
 from server.kit.clock import now
 from server.kit.mail import Mailer
@@ -79,15 +83,18 @@ class Recovery:
         self._ground = ground
         self._registration = registration
         self._guesses = guesses
-        self._mails = ResetMails(ground.database, ground.settings, ground.mailer, ground.secrets)
+        self.mails = ResetMails(ground.database, ground.settings, ground.mailer, ground.secrets)
 
     async def ask(self, email: str) -> None:
         async with self._ground.database.transaction() as connection:
-            await self._mails.ask(connection, email)
+            await self.mails.ask(connection, email)
 
     async def confirm(self, token: str, password: str, origin: Origin) -> None:
         """Set the password of whoever followed the link. All sessions end; whoever was kept out by wrong guesses may
-        sign in. A second factor is still asked for. Raises BadLink, Invalid, EmailTaken, HashingBusy."""
+        sign in. An account whose address was verified before is still asked for its second factor.
+
+        Raises BadLink, Invalid, EmailTaken, HashingBusy.
+        """
         ground, at = self._ground, now()
         async with ground.database.acquire() as connection:
             mailed = await links.look(connection, token, Purpose.RESET)
@@ -96,20 +103,34 @@ class Recovery:
             raise BadLink("This account is gone.")
         await check_password(password, ground.settings.password_min_length, account.username, account.email)
         hash = await ground.passwords.hash(password)
+        keys: list[UUID] = []
         async with ground.database.transaction() as connection:
             mailed = await links.spend(connection, token, Purpose.RESET, at)
             account = await accounts.lock(connection, mailed.user_id)
             if account is None or email_key(account.email) != mailed.email_key:
                 raise BadLink("This account is gone, or has another address now.")
             if account.email_verified_at is None:
+                keys = await _hand_over(connection, account.id)
                 await self._registration.own(connection, account, account.email, mailed.email_key, at)
                 await ground.audit.record(connection, account.id, "email.verified", origin, email=account.email)
             await store.set_password(connection, account.id, hash)
             await store.void_mail_tokens(connection, account.id, [Purpose.RESET, Purpose.CHANGE])
-            ended = await accounts.live_sessions(connection, account.id)
+            ended = [*await accounts.live_sessions(connection, account.id), *keys]
             await accounts.revoke_sessions(connection, ended, "the password was reset", at)
             await self._guesses.forgive(connection, [account.username, account.email], origin)
             await self._guesses.at_home(connection, account.id, origin)
             await ground.audit.record(connection, account.id, "password.reset", origin, sessions_ended=len(ended))
             await password_changed(ground, connection, account, origin)
         ground.ended(ended)
+
+
+async def _hand_over(connection: Connection, user_id: UUID) -> list[UUID]:
+    """Whoever made the account had not shown that the address is his, and somebody who reads it takes it over: no
+    other way in that was laid before may stay (passkeys, an app, accounts elsewhere, API keys). The ids of the keys."""
+    await factors.forget(connection, user_id)
+    for link in await links_elsewhere.of_account(connection, user_id):
+        await links_elsewhere.delete(connection, link.id)
+    keys = [key.id for key in await api_keys.of_account(connection, user_id)]
+    for id in keys:
+        await api_keys.delete(connection, user_id, id)
+    return keys

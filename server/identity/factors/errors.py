@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.kit.problems import Conflict, Forbidden, TooManyRequests, Unauthorized, Unavailable
+from server.kit.problems import Conflict, Forbidden, TooManyRequests, Unauthorized
 
 
 class BadChallenge(Unauthorized):
@@ -59,6 +59,6 @@ class CodesLocked(TooManyRequests):
     title = "Too many wrong answers"
 
 
-class PasskeysUnavailable(Unavailable):
+class PasskeysUnavailable(Conflict):
     code = "passkeys_unavailable"
     title = "This server's address cannot have passkeys"

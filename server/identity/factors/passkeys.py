@@ -149,6 +149,13 @@ class Passkeys:
         account = await accounts.by_id(connection, user_id)
         if account is not None and account.password_hash:
             return True
+        return await self._elsewhere(connection, user_id)
+
+    async def without_password(self, connection: Connection, user_id: UUID) -> bool:
+        """Whether the account can be signed in to without its password."""
+        return (await store.held(connection, user_id)).passkeys > 0 or await self._elsewhere(connection, user_id)
+
+    async def _elsewhere(self, connection: Connection, user_id: UUID) -> bool:
         for way in self._ways:
             if await way(connection, user_id):
                 return True

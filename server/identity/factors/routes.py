@@ -228,4 +228,17 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         """Refused while it is the only way to sign in. What it has signed in stays so."""
         await factors.passkeys.remove(call.user.user_id, id, call.origin)
 
+    @api.delete(
+        "/api/v1/auth/password",
+        access=Access.USER,
+        keys=False,
+        step_up=True,
+        summary="Remove the password, so that passkeys are the only way in",
+        errors=(NotFound, LastWayIn, FactorConflict),
+    )
+    async def remove_password(call: Call) -> None:
+        """Refused to an account without a passkey, or an account elsewhere, that signs in; and before its address is
+        verified. Resetting the password by mail sets a new one; the second factor is then asked for as ever."""
+        await factors.remove_password(call.user, call.origin)
+
     return api

@@ -17,9 +17,17 @@ from typing import Protocol
 from uuid import UUID
 
 from server.identity import store as accounts
+from server.identity.accounts.store import set_password
 from server.identity.errors import WrongCredentials
 from server.identity.factors import lockout, recovery, store, totp
-from server.identity.factors.errors import CodesLocked, FactorConflict, FactorNeeded, WrongFactor, WrongProof
+from server.identity.factors.errors import (
+    CodesLocked,
+    FactorConflict,
+    FactorNeeded,
+    LastWayIn,
+    WrongFactor,
+    WrongProof,
+)
 from server.identity.factors.models import (
     FactorList,
     PasskeyLoginBody,
@@ -271,6 +279,27 @@ class Factors:
                 connection, caller.user_id, "recovery.renewed", "New recovery codes were made", origin
             )
         return RecoveryCodes(recovery_codes=codes)
+
+    # without a password
+
+    async def remove_password(self, caller: Caller, origin: Origin) -> None:
+        """From now on passkeys, or an account elsewhere, are the only way in. A mail sets a new password, so the
+        address has to be the account's own. Raises LastWayIn, FactorConflict."""
+        async with self._database.transaction() as connection:
+            await store.lock_account(connection, caller.user_id)
+            account = await accounts.by_id(connection, caller.user_id)
+            if account is None:
+                raise NotFound("This account is gone.")
+            if not account.password_hash:
+                raise FactorConflict("The account has no password.")
+            if not await self.passkeys.without_password(connection, account.id):
+                raise LastWayIn("Add a passkey before you remove the password.")
+            if account.email_verified_at is None:
+                raise FactorConflict("Verify your e-mail address first: it is the way back when the passkey is lost.")
+            await set_password(connection, account.id, "")
+            await self._notices.changed(
+                connection, account.id, "password.removed", "The password was removed; passkeys sign in", origin
+            )
 
     # what was shown
 

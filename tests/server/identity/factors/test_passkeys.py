@@ -388,9 +388,9 @@ async def test_an_address_without_a_name_has_no_passkeys(
 ) -> None:
     async with serve_factors(identity, database, mailbox, events, public_url="http://192.0.2.7:8080") as client:
         ada = await person(client, "ada")
-        assert (await ada.post("/passkeys/options", status=503))["code"] == "passkeys_unavailable"
+        assert (await ada.post("/passkeys/options", status=409))["code"] == "passkeys_unavailable"
         status, body = await send(client, "/login/passkey/options", {})
-        assert (status, body["code"]) == (503, "passkeys_unavailable")
+        assert (status, body["code"]) == (409, "passkeys_unavailable")
 
 
 async def test_a_disabled_account(ada: Person, device: Authenticator, clock: Clock, database: Database) -> None:
