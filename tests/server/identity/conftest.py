@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 
 from server.identity.passwords import Cost, Passwords
@@ -45,6 +46,25 @@ async def make_identity(database: Database, mailbox: Mailbox, events: Events) ->
     yield make
     for identity in made:
         await identity.close()
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the database from now on, in its order."""
+    asked: list[str] = []
+
+    def listen(name: str) -> None:
+        call = getattr(asyncpg.Connection, name)
+
+        def noted(self: Any, query: str, *values: Any, **more: Any) -> Any:
+            asked.append(query)
+            return call(self, query, *values, **more)
+
+        monkeypatch.setattr(asyncpg.Connection, name, noted)
+
+    for name in ("execute", "fetch", "fetchrow", "fetchval"):
+        listen(name)
+    return asked
 
 
 @pytest.fixture

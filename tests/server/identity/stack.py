@@ -11,6 +11,8 @@ from uuid import UUID
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from server.identity.access.routes import routes as access_routes
+from server.identity.accounts.recovery import RESET_JOB
 from server.identity.passwords import Cost
 from server.identity.routes import routes
 from server.identity.service import Identity
@@ -82,9 +84,29 @@ Client = TestClient[web.Request, web.Application]
 async def serve(identity: Identity, **settings: Any) -> AsyncIterator[Client]:
     given = Settings(**{"rate_limit_auth": "1000/minute", **settings})
     app = web.Application()
-    install(app, [routes(identity, given)], authenticator=identity, settings=given)
+    install(app, [routes(identity, given), access_routes(identity)], authenticator=identity, settings=given)
     async with TestClient(TestServer(app)) as client:
         yield client
+
+
+def coming_from(address: str) -> dict[str, str]:
+    """The header of a client there, for a server whose trusted proxy is 127.0.0.1."""
+    return {"X-Forwarded-For": address}
+
+
+async def post(client: Client, path: str, headers: Mapping[str, str] | None = None, **body: Any) -> tuple[int, Any]:
+    """Status and body of `POST /api/v1/auth/…`."""
+    answer = await client.post(f"/api/v1/auth/{path}", json=body, headers=headers)
+    return answer.status, await answer.json() if answer.content_length else None
+
+
+async def do_resets(identity: Identity) -> int:
+    """Do the jobs that send mails to those who forgot their passwords."""
+    async with identity.database.transaction() as connection:
+        rows = await connection.fetch("delete from pgqueuer where entrypoint = $1 returning payload", RESET_JOB)
+    for row in rows:
+        await identity.recovery.mails.job(row["payload"])
+    return len(rows)
 
 
 async def register(client: Client, username: str, email: str = "", password: str = PASSWORD) -> dict[str, Any]:
