@@ -6,7 +6,6 @@ order when `close` is called or a later part fails.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets as random
 from collections.abc import Awaitable, Callable, Collection
@@ -198,7 +197,6 @@ class Wiring:
     async def _start_mail(self) -> None:
         settings = self.settings
         templates = Templates(settings.base_url)
-        await asyncio.to_thread(templates.load)
         self.mailer = Mails(self.jobs, self.secrets, templates)
         self.delivery = _delivery(self.database, self.secrets, templates, settings)
         self.audit = AuditLog(self.database, settings.audit_retention_days)
@@ -513,7 +511,6 @@ class WorkerWiring:
             self._closing.push_async_callback(objects.close)
             chat = ChatStore(database)
             templates = Templates(settings.base_url)
-            await asyncio.to_thread(templates.load)
             audit = AuditLog(database, settings.audit_retention_days)
             jobs = Jobs()
             mails = Mails(jobs, secrets, templates)

@@ -7,8 +7,10 @@ Such rows stay for FAILED_DAYS, as they hold an address.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import timedelta
+from email.message import EmailMessage
 
 from server.integrations.mail.message import BadAddress, Sender, compose
 from server.integrations.mail.queue import MAIL_JOB, Waiting, unpack
@@ -84,9 +86,7 @@ class Delivery:
         except BrokenSeal as error:
             raise Hopeless(f"a mail cannot be opened: {error}") from None
         try:
-            words = self._templates.render(mail.template, mail.values)
-            message = compose(mail.id, self._sender, mail.to, words)
-            await self._outlet.deliver(message)
+            await self._outlet.deliver(await asyncio.to_thread(self._write, mail))
         except (BadAddress, Refused, ValueError) as error:
             self._refused += 1
             raise Hopeless(self._failure(mail, error)) from None
@@ -95,6 +95,10 @@ class Delivery:
             self._failure(mail, error)
             raise
         self._sent += 1
+
+    def _write(self, mail: Waiting) -> EmailMessage:
+        words = self._templates.render(mail.template, mail.values)
+        return compose(mail.id, self._sender, mail.to, words)
 
     async def forget_failed(self, payload: bytes) -> None:
         """Delete the rows of mails that failed long ago."""

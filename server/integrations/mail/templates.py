@@ -54,12 +54,7 @@ class Templates:
     """base_url: where the product is reached, for the foot of each mail and the links to account settings."""
 
     def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
         self._forms: dict[str, jinja2.Environment] = {}
-        self._compiled: dict[tuple[str, str], jinja2.Template] = {}
-
-    def load(self) -> None:
-        """Read and compile everything; call it in a thread. Raises jinja2.TemplateError."""
         for form in ("html", "txt"):
             environment = jinja2.Environment(
                 loader=jinja2.FileSystemLoader(WORDS),
@@ -70,12 +65,8 @@ class Templates:
                 auto_reload=False,
             )
             environment.filters.update(moment=moment, day=day, device=device, quoted=quoted, number=number, fill=_fill)
-            environment.globals.update(base_url=self._base_url, product=PRODUCT)
+            environment.globals.update(base_url=base_url, product=PRODUCT)
             self._forms[form] = environment
-            for name in NEEDS:
-                self._compiled[name, form] = environment.get_template(
-                    f"{name}.jinja", globals={"layout": f"base.{form}", "parts": f"parts.{form}"}
-                )
 
     def check(self, name: str, values: Mapping[str, object]) -> None:
         """Raises ValueError when there is no such mail, it would miss a value, or a link is none."""
@@ -89,15 +80,20 @@ class Templates:
                 raise ValueError(f"{key} of the mail {name} is no address of the web")
 
     def render(self, name: str, values: Mapping[str, object]) -> Rendered:
-        """Raises ValueError as `check` does."""
+        """Call it in a thread: it takes about a millisecond, and the first time of each mail reads and compiles its
+        files. Raises ValueError as `check` does."""
         self.check(name, values)
         given = {key: values[key] for key in NEEDS[name]}
-        text, html = self._compiled[name, "txt"], self._compiled[name, "html"]
+        text, html = self._template(name, "txt"), self._template(name, "html")
         subject = "".join(text.blocks["subject"](text.new_context(given)))
         given["subject"] = " ".join(subject.split())
         return Rendered(
             str(given["subject"]), _BLANKS.sub("\n\n", text.render(given)).strip() + "\n", html.render(given)
         )
+
+    def _template(self, name: str, form: str) -> jinja2.Template:
+        names = {"layout": f"base.{form}", "parts": f"parts.{form}"}
+        return self._forms[form].get_template(f"{name}.jinja", globals=names)
 
 
 def _fill(text: str, width: int = 72) -> str:

@@ -42,7 +42,6 @@ async def post(
     database: Database, dsn: str, outlet: Outlet, *, attempts: int = 5, seconds: float = 30.0, start: bool = True
 ) -> AsyncIterator[Post]:
     templates = Templates(BASE)
-    templates.load()
     secrets = Secrets(database, SECRET)
     sender = Sender.parse("Social Flow <no-reply@live.example.org>", "localhost")
     delivery = Delivery(database, secrets, templates, outlet, sender, attempts=attempts, seconds=seconds)
