@@ -14,8 +14,8 @@ import pytest
 
 from tests.house.conftest import ROOT, make_project
 
-pytestmark = pytest.mark.xdist_group("set-up")
-"""In one worker, which makes one environment for several tests."""
+pytestmark = [pytest.mark.xdist_group("set-up"), pytest.mark.timeout(240)]
+"""In one worker, which makes one environment for several tests; that is thousands of small files on a busy disk."""
 
 
 def run(project: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
