@@ -160,7 +160,14 @@ class Oauth:
                     return await self._enter(connection, arrival, origin)
             except asyncpg.UniqueViolationError:  # the same person, twice at once: the other one has made the account
                 continue
+            except LinkNeeded:
+                if not await self._known(arrival):  # else as above: the address is taken by himself
+                    raise
         raise BadSignInCode("This account is being signed in to elsewhere; begin again.")
+
+    async def _known(self, arrival: Arrival) -> bool:
+        async with self._database.acquire() as connection:
+            return await store.find(connection, arrival.authority, arrival.stranger.subject) is not None
 
     async def _enter(self, connection: Connection, arrival: Arrival, origin: Origin) -> SignedInElsewhere:
         link = await store.find(connection, arrival.authority, arrival.stranger.subject)
