@@ -124,7 +124,8 @@ class Settings:
         "requests that change something, in the same form",
     )
     rate_limit_auth: str = _setting(
-        "20/minute", "log-ins, registrations, codes and what else tries a secret or sends a mail, in the same form"
+        "anonymous=60/minute, free=20/minute, basic=20/minute, pro=20/minute, enterprise=20/minute",
+        "log-ins, registrations, codes and what else tries a secret or sends a mail, in the same form",
     )
     rate_limit_refresh: str = _setting("120/minute", "renewals and ends of sessions, in the same form")
     rate_limit_upload: str = _setting(

@@ -7,12 +7,13 @@ is away is logged once, and so is its return; it is asked again every few second
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 from server.kit.limits.memory import MAX_KEYS, Memory, micros
 from server.kit.limits.rate import Rate, Verdict
-from server.kit.limits.shared import ANSWER_SECONDS, AWAY, Shared
+from server.kit.limits.shared import ANSWER_SECONDS, AWAY, CONNECTIONS, Shared
 
 AWAY_SECONDS = 3.0
 
@@ -37,6 +38,7 @@ class Limits:
         self._away_for = round(away_seconds * 1_000_000)
         self._clock = clock
         self._ask_again_at = 0
+        self._places = asyncio.Semaphore(CONNECTIONS)
         self.away = False
 
     def start(self) -> None:
@@ -57,17 +59,23 @@ class Limits:
             return self._memory.take(key, rate)
         if (refusal := self._memory.refusal(key, rate)) is not None:
             return refusal
-        now = self._clock()
+        probe = False
         if self.away:
+            now = self._clock()
             if now < self._ask_again_at:
                 return self._memory.take(key, rate)
             self._ask_again_at = now + self._away_for  # the others go on meanwhile
-        try:
-            used = await self._shared.take(key, rate)
-        except AWAY as error:
-            self._missed(error)
-            return self._memory.take(key, rate)
-        if self.away:
+            probe = True
+        async with self._places:  # so that nobody queues for a connection to a Redis that is found to be away
+            if self.away and not probe:
+                return self._memory.take(key, rate)
+            now = self._clock()
+            try:
+                used = await self._shared.take(key, rate)
+            except AWAY as error:
+                self._missed(error)
+                return self._memory.take(key, rate)
+        if probe:
             self.away = False
             _log.info("Redis answers again: limits are counted with the other processes")
         verdict = rate.verdict(used)

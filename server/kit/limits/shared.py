@@ -8,10 +8,11 @@ exchanges to tell what remains and when there is more, where this takes one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from limits.aio.storage import RedisStorage
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -20,9 +21,9 @@ from redis.exceptions import RedisError
 from server.kit.limits.rate import Rate
 
 AWAY = (RedisError, OSError, TimeoutError)
-"""What `take` raises when Redis cannot be asked."""
+"""What `take` raises when Redis cannot be asked, or is asked by more than CONNECTIONS at once."""
 ANSWER_SECONDS = 0.25
-_CONNECTIONS = 32
+CONNECTIONS = 16
 
 # Answers how much of the window was taken before this one. Times are whole microseconds, which a double holds exactly.
 _TAKE = """
@@ -45,15 +46,15 @@ class Shared:
         self._answer_seconds = answer_seconds
         self._url = url
         self._prefix = prefix
-        self._pool: BlockingConnectionPool | None = None
+        self._pool: ConnectionPool | None = None
         self._take: Any = None
+        self._key: Callable[[str], str] = str
 
     def start(self) -> None:
         """Connects only when asked. Raises ValueError on an address that is none."""
-        self._pool = BlockingConnectionPool.from_url(
+        self._pool = ConnectionPool.from_url(
             self._url,
-            max_connections=_CONNECTIONS,
-            timeout=self._answer_seconds,
+            max_connections=CONNECTIONS,
             socket_timeout=self._answer_seconds,
             socket_connect_timeout=self._answer_seconds,
             # a connection from before a restart is replaced; an answer that does not come is not waited for twice
@@ -62,6 +63,7 @@ class Shared:
         )
         options: Any = {"connection_pool": self._pool}
         storage = RedisStorage(_storage_url(self._url), implementation="redispy", key_prefix=self._prefix, **options)
+        self._key = storage.bridge.prefixed_key
         self._take = storage.bridge.get_connection().register_script(_TAKE)  # type: ignore[attr-defined]
 
     async def close(self) -> None:
@@ -71,7 +73,7 @@ class Shared:
     async def take(self, key: str, rate: Rate) -> int:
         """How much of the window was taken before this one, µs; refused when what is left is too little. Raises one
         of AWAY when there is no answer in time."""
-        return int(await self._take(keys=[f"{self._prefix}:{key}"], args=[rate.interval, rate.window]))
+        return int(await self._take(keys=[self._key(key)], args=[rate.interval, rate.window]))
 
 
 def _storage_url(url: str) -> str:

@@ -65,6 +65,17 @@ async def test_nobody_waits_for_a_redis_that_hangs(caplog: pytest.LogCaptureFixt
     assert len(messages(caplog)) == 1
 
 
+async def test_a_rush_is_no_absence(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    if redis_server.process is None:
+        redis_server.start()
+    limits = Limits(redis_server.url, prefix=str(uuid.uuid4()), answer_seconds=5)
+    limits.start()
+    verdicts = await asyncio.gather(*(limits.take("rush", Rate(20, 10**7)) for _ in range(60)))
+    assert sum(verdict.allowed for verdict in verdicts) == 20
+    assert not messages(caplog)
+    await limits.close()
+
+
 async def test_an_address_without_redis(caplog: pytest.LogCaptureFixture) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
@@ -74,3 +85,18 @@ async def test_an_address_without_redis(caplog: pytest.LogCaptureFixture) -> Non
         assert limits.away
         await limits.close()
     assert "secret-password" not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["unix:///nowhere/redis.sock", "unix:///nowhere/redis.sock?db=3", "redis://[::1]:1/2"])
+async def test_every_kind_of_address_is_taken(url: str) -> None:
+    limits = Limits(url)
+    limits.start()
+    assert [(await limits.take("a", RATE)).remaining for _ in range(3)] == [2, 1, 0]
+    assert limits.away
+    await limits.close()
+
+
+async def test_an_address_with_tls_is_taken() -> None:
+    limits = Limits("rediss://user:password@redis.example.org:6380/2")
+    limits.start()
+    await limits.close()
