@@ -126,13 +126,13 @@ def demands_in_words(route: Route) -> Sequence[str]:
 
 def header_parameters(route: Route) -> Iterable[dict[str, Any]]:
     if route.idempotent:
-        yield {"$ref": "#/components/parameters/Idempotency-Key"}
+        yield PARAMETERS["Idempotency-Key"]
     if route.if_match == "required":
         yield {**PARAMETERS["If-Match"], "required": True}
     elif route.if_match:
-        yield {"$ref": "#/components/parameters/If-Match"}
+        yield PARAMETERS["If-Match"]
     if route.etag:
-        yield {"$ref": "#/components/parameters/If-None-Match"}
+        yield PARAMETERS["If-None-Match"]
 
 
 def headers_of_success(route: Route) -> list[str]:

@@ -58,11 +58,11 @@ def _value(kind: inspect.Type, name: str, depth: int) -> Any:
     match kind:
         case inspect.Metadata(type=inner):
             return _value(inner, name, depth)
-        case inspect.StructType(fields=fields):
+        case inspect.StructType(fields=fields, tag_field=tag_field, tag=tag):
             if depth > _DEPTH:
                 raise RecursionError
-            given = {f.encode_name: _value(f.type, f.encode_name, depth + 1) for f in fields}
-            return {key: value for key, value in given.items() if value is not msgspec.UNSET}
+            given: dict[str, Any] = {} if tag_field is None else {tag_field: tag}
+            return given | {f.encode_name: _value(f.type, f.encode_name, depth + 1) for f in fields}
         case inspect.UnionType(types=kinds):
             # null tells less than the other
             some = [one for one in kinds if not isinstance(one, inspect.NoneType)]

@@ -14,7 +14,6 @@ from server.kit.http.crosssite import SAFE
 from server.kit.http.cursors import has_field
 from server.kit.http.documented import (
     HEADERS,
-    PARAMETERS,
     demands,
     demands_in_words,
     header_parameters,
@@ -77,7 +76,6 @@ def document(routes: Sequence[Routes], *, title: str, version: str) -> dict[str,
         "components": {
             "schemas": schemas.components,
             "headers": HEADERS,
-            "parameters": PARAMETERS,
             "securitySchemes": security_schemes(declared),
         },
     }

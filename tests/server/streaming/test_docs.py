@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -124,6 +125,20 @@ class Asker:
 @pytest.fixture
 def asker(http: aiohttp.ClientSession, server: ServerProcess) -> Asker:
     return Asker(http, server.url)
+
+
+def test_every_body_and_answer_has_an_example_that_fits(document: dict[str, Any]) -> None:
+    seen = 0
+    for path, methods in document["paths"].items():
+        for method, about in methods.items():
+            content = [about.get("requestBody", {}), *about["responses"].values()]
+            for media in (one.get("content", {}).get("application/json") for one in content):
+                if media is None:
+                    continue
+                fits = jsonschema.Draft202012Validator({**media["schema"], "components": document["components"]})
+                assert fits.is_valid(media["example"]), f"{method} {path}"
+                seen += 1
+    assert seen > len(document["paths"])
 
 
 async def test_the_documents_are_valid_and_name_what_is_there(
