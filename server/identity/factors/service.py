@@ -390,9 +390,10 @@ def _exactly_one(**given: object) -> None:
 
 def _problem(failed: Failed, wrong: type[Problem]) -> Problem:
     if failed.retry_after:
-        return CodesLocked(
-            "Too many wrong answers for this account: wait, or use a passkey or a recovery code.", failed.retry_after
+        instead = (
+            "wait, or sign in again" if failed.kind == lockout.PASSWORD else "wait, or use a passkey or a recovery code"
         )
+        return CodesLocked(f"Too many wrong answers for this account: {instead}.", failed.retry_after)
     if failed.kind == "passkey":
         return wrong("This passkey is not one of the account, or its answer does not hold.")
     if failed.kind == lockout.PASSWORD:
