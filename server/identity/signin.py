@@ -18,7 +18,7 @@ from server.identity import notices, store
 from server.identity.errors import RefreshTokenReused, SecondFactorRequired
 from server.identity.ground import Factors, Ground
 from server.identity.guesses import Guesses
-from server.identity.models import Account, SignedIn
+from server.identity.models import Account, Facts, SignedIn
 from server.identity.privacy.errors import AccountLeaving
 from server.identity.privacy.passes import restore_pass
 from server.identity.sessions import Sessions, digest
@@ -54,6 +54,10 @@ class SignIn:
             raise AccountLeaving(restore_pass(self._ground.secrets, account.id, account.leaves_at), account.leaves_at)
         if account.disabled_at is not None:
             raise Unauthorized("This account cannot sign in.")
+        if self._ground.tokens.disabled(account.id):  # it was until a moment ago, and the new tokens must be good now
+            self._ground.changed(
+                [Facts(account.id, account.username, frozenset(account.roles), account.tier, disabled=False)]
+            )
         at = now()
         session_id, token = await self._sessions.open(connection, account, origin, methods, at)
         await self._ground.audit.record(

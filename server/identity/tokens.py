@@ -130,6 +130,11 @@ class AccessTokens:
                 del self._checked[token]
         return fresh
 
+    def disabled(self, user_id: UUID) -> bool:
+        """Whether tokens of this account are refused, as far as is known here."""
+        known = self._facts.get(user_id)
+        return known is not None and known[0].disabled
+
     def forget_old(self) -> None:
         """Drop what has expired."""
         moment = time.time()

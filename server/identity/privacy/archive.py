@@ -53,16 +53,23 @@ class Archive:
         info.compress_type = zipfile.ZIP_STORED if item.packed else zipfile.ZIP_DEFLATED
         info.external_attr = 0o600 << 16
         entry = self._zip.open(info, "w", force_zip64=True)
-        async for data in item.content:
-            await asyncio.to_thread(entry.write, data)
-            await self._drain(self._piece_bytes)
-        await asyncio.to_thread(entry.close)
+        try:
+            async for data in item.content:
+                await asyncio.to_thread(entry.write, data)
+                await self._drain(self._piece_bytes)
+        finally:
+            await asyncio.to_thread(entry.close)
 
     async def close(self) -> None:
         """Write what tells where each file is, and store the last piece."""
         await asyncio.to_thread(self._zip.close)
         await self._drain(self._piece_bytes)
         await self._drain(1)
+
+    def abandon(self) -> None:
+        """It will not be finished: let go of what waits."""
+        self._zip.close()
+        self._sink.waiting.clear()
 
     async def _drain(self, least: int) -> None:
         waiting = self._sink.waiting

@@ -156,12 +156,16 @@ class Exports:
                     raise Superseded
 
         archive = Archive(keep, PIECE_BYTES, now())
-        await archive.add(Item("README.txt", _readme(export)))
-        for part in self._parts:
-            async for item in part.export(export.user_id, media=export.media):
-                await archive.add(item)
-            done += 1
-        await archive.close()
+        try:
+            await archive.add(Item("README.txt", _readme(export)))
+            for part in self._parts:
+                async for item in part.export(export.user_id, media=export.media):
+                    await archive.add(item)
+                done += 1
+            await archive.close()
+        except BaseException:
+            archive.abandon()
+            raise
         await self._finish(export, prefix, archive)
 
     async def _finish(self, export: Export, prefix: str, archive: Archive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import zipfile
@@ -17,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
 
 from server.app import build_app
+from server.identity.profile.avatars import FILES_JOB
 from server.settings import Settings
 from server.wiring import Wiring
 from storage.jobs import Worker
@@ -105,6 +107,13 @@ class Place:
 
         await eventually(none_due, within=30)
 
+    async def due(self, job: str) -> None:
+        """As if the time of these jobs had come; another job wakes the worker. Then until they are done."""
+        await self.sql("update pgqueuer set execute_after = now() where entrypoint = $1", job)
+        async with self.wiring.database.acquire() as connection:
+            await self.wiring.jobs.enqueue(connection, FILES_JOB, b"avatars/none")
+        await self.idle()
+
     def token(self, to: str, page: str) -> str:
         """What the link to that page carries in the newest mail to the address that has one."""
         texts = [text for address, text in self.inbox.mails if address == to]
@@ -139,7 +148,11 @@ def picture(colour: tuple[int, int, int] = (200, 30, 30), size: int = 300) -> by
     return out.getvalue()
 
 
-def unzipped(data: bytes) -> dict[str, bytes]:
+async def unzipped(data: bytes) -> dict[str, bytes]:
+    return await asyncio.to_thread(_unzipped, data)
+
+
+def _unzipped(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}

@@ -182,8 +182,7 @@ async def test_an_account_is_taken_back(here: Place) -> None:
     await here.call("POST", ME + "/restore", {"token": first}, expect=404)
     await here.idle()
     await here.call("POST", ME + "/restore", {"token": here.token(ada.email, "restore")}, expect=204)
-    await here.sql("update pgqueuer set execute_after = now() where entrypoint = $1", ERASE_JOB)
-    await here.idle()
+    await here.due(ERASE_JOB)
     assert (await here.sign_in("ada"))["user"]["id"] == ada.id
     events = await here.sql("select array_agg(event order by id) from audit_log where event like 'deletion%'")
     assert events == ["deletion.scheduled", "deletion.cancelled"] * 2
