@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -274,6 +275,24 @@ async def test_what_is_too_much_is_not_taken(place: Place) -> None:
         outgoing = await place.friend_of(server)
         with pytest.raises(NoAnswer, match=r"more than \d+ bytes"):
             await outgoing.get(f"http://127.0.0.1:{server.port}/", max_bytes=4999 if handler is announced else 100_000)
+
+
+async def test_a_bomb_is_never_unpacked_whole(place: Place) -> None:
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = bomb.compress(bytes(4 << 20)) + bomb.flush()
+
+    async def bombs(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    server = await place.server(bombs)
+    outgoing = await place.friend_of(server)
+    tracemalloc.start()
+    try:
+        with pytest.raises(NoAnswer):
+            await outgoing.get(f"http://127.0.0.1:{server.port}/", max_bytes=10_000)
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
 
 
 async def test_packed_answers_are_unpacked_and_odd_ones_refused(place: Place) -> None:
