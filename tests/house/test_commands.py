@@ -55,6 +55,19 @@ async def test_the_first_administrator_can_log_in(empty_database_url: str) -> No
     assert again[2].count("\n") == 1, "one sentence"
 
 
+async def test_what_an_operator_does_to_an_account(database_url: str) -> None:
+    arguments = ("--email", "root@example.org", "--username", "keeper")
+    await command("server.admin", *arguments, typed=PASSWORD + "\n", DATABASE_URL=database_url)
+
+    async def does(*words: str) -> tuple[int | None, str]:
+        status, out, errors = await command("server.admin", *words, DATABASE_URL=database_url)
+        return status, out or errors
+
+    assert await does("roles", "KEEPER", "moderator", "admin") == (0, "keeper has the roles: admin, moderator.\n")
+    assert await does("end-sessions", "keeper") == (0, "0 sessions of keeper ended.\n")
+    assert await does("roles", "keeper") == (1, "This is the only administrator; make another one first.\n")
+
+
 async def test_a_weak_password_is_refused_in_words(database_url: str) -> None:
     arguments = ("--email", "root@example.org", "--username", "keeper")
     status, out, errors = await command("server.admin", *arguments, typed="short\n", DATABASE_URL=database_url)

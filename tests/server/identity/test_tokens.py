@@ -218,6 +218,26 @@ async def test_rotation(make_identity: MakeIdentity, client: Client, identity: I
     assert len(other.jwks()) == 2
 
 
+async def test_a_key_is_replaced_when_it_is_old(database: Database) -> None:
+    rings = [KeyRing(database, 900) for _ in range(4)]
+    for ring in rings:
+        await ring.start()
+    first = rings[0].signing[0]
+    await rings[0].rotate_when_old(30)
+    await rings[0].rotate_when_old(0)
+    assert rings[0].signing[0] == first
+    async with database.acquire() as connection:
+        await connection.execute("update signing_keys set created_at = now() - interval '31 days'")
+    for ring in rings:
+        await ring.refresh()
+    await rings[0].rotate_when_old(0)
+    assert rings[0].signing[0] == first, "0: only by command"
+    await asyncio.gather(*(ring.rotate_when_old(30) for ring in rings))
+    assert {ring.signing[0] for ring in rings} != {first}
+    assert len({ring.signing[0] for ring in rings}) == 1, "one of them made it"
+    assert await rings[1].public(first) is not None, "tokens that are out stay good"
+
+
 async def test_made_up_kids_are_no_queries(keys: KeyRing) -> None:
     asked = 0
     original = keys.refresh
