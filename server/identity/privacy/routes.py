@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from aiohttp import web
@@ -121,6 +122,7 @@ async def _write(response: web.StreamResponse, piece: bytes) -> None:
     view = memoryview(piece)
     for start in range(0, len(piece), _WRITE_BYTES):
         await response.write(view[start : start + _WRITE_BYTES])
+        await asyncio.sleep(0)  # a client that takes all at once would not be waited for
 
 
 def _range(request: web.BaseRequest, size: int) -> tuple[int, int]:

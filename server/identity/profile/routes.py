@@ -92,6 +92,7 @@ def routes(profiles: Profiles, avatars: Avatars, settings: Settings) -> Routes:
         access=Access.USER,
         summary="Set your picture",
         limits="upload",
+        file_body=("image/jpeg", "image/png", "image/webp", "image/gif"),
         errors=(
             NotAPicture, BadPicture, TooManyPictures, BodyTooLarge, RequestTimeout, MalformedBody, NotFound,
         ),

@@ -139,6 +139,9 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         media = _media(route.body, route.example_body, schema_of)
         required = any(field.required for field in msgspec.structs.fields(route.body))
         operation["requestBody"] = {"required": required, "content": {"application/json": media}}
+    if route.file_body:
+        # JSON Schema says nothing of bytes: a media type alone means them (OpenAPI 3.1, section 4.8.14.3)
+        operation["requestBody"] = {"required": True, "content": {kind: {} for kind in route.file_body}}
     operation["security"] = security(route)
     return operation
 

@@ -51,6 +51,7 @@ class Route:
     idempotent: bool
     if_match: bool | str  # "required": a request without it is refused
     audit: str | None
+    file_body: tuple[str, ...]
     example_body: Any
     example_result: Any
     takes_call: bool
@@ -100,6 +101,7 @@ class Routes:
         idempotent: bool = False,
         if_match: bool | str = False,
         audit: str | None = None,
+        file_body: Sequence[str] = (),
         example_body: Any = None,
         example_result: Any = None,
     ) -> Callable[[H], H]:
@@ -114,6 +116,7 @@ class Routes:
         idempotent: takes Idempotency-Key; all that the handler writes is then one transaction with the stored answer.
         if_match: takes If-Match (`required`: refuses its absence); the service calls `call.if_match.check(version)`.
         audit: the security event that is recorded in the transaction of what the route has done, with `call.note`.
+        file_body: media types of a body that the handler reads itself.
         """
         if (permission is not None or step_up or idempotent or audit) and access is not Access.USER:
             raise TypeError(f"{method} {path}: permission, step_up, idempotent and audit need access=Access.USER")
@@ -159,6 +162,7 @@ class Routes:
                     idempotent=idempotent,
                     if_match=if_match,
                     audit=audit,
+                    file_body=tuple(file_body),
                     example_body=example_body,
                     example_result=example_result,
                     takes_call="call" in names,

@@ -19,7 +19,7 @@ from server.identity.privacy.archive import Archive
 from server.identity.privacy.exports import EXPORT_JOB
 from server.kit.clock import now
 from server.kit.personal import Item, rows
-from tests.server.identity.privacy.place import Person, Place, picture, place, unzipped
+from tests.server.identity.privacy.place import Person, Place, picture, unzipped
 from tests.server.identity.privacy.test_leaving import live, says
 from tests.support import eventually
 
@@ -222,55 +222,54 @@ async def test_a_worker_that_comes_back_from_the_dead_spoils_nothing(
     assert len([text for to, text in here.inbox.mails if to == ada.email and "/account/export#" in text]) == 1
 
 
-async def test_a_killed_worker_is_followed_by_another(tmp_path: Path, database_url: str) -> None:
+async def test_a_killed_worker_is_followed_by_another(here: Place, tmp_path: Path, database_url: str) -> None:
     """kill -9 in the middle of an archive; the next worker goes on, and what the first one stored is deleted."""
-    async with place(tmp_path, database_url) as here:
-        ada = await here.register("ada")
-        await here.wiring.worker.close()
-        await here.sql(
-            "insert into sessions (id, user_id, created_at, last_used_at, expires_at, proven_at, user_agent)"
-            " select gen_random_uuid(), $1, now(), now(), now() + interval '1 day', now(),"
-            " (select string_agg(md5(random()::text || number || part), '') from generate_series(1, 20) part)"
-            " from generate_series(1, 16000) number", uuid.UUID(ada.id),
-        )  # fmt: skip
-        await ada.call("POST", ME + "/export", {}, expect=202)
-        environment = {
-            **os.environ, "DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "LOG_LEVEL": "warning",
-        }  # fmt: skip
+    ada = await here.register("ada")
+    await here.wiring.worker.close()
+    await here.sql(
+        "insert into sessions (id, user_id, created_at, last_used_at, expires_at, proven_at, user_agent)"
+        " select gen_random_uuid(), $1, now(), now(), now() + interval '1 day', now(),"
+        " (select string_agg(md5(random()::text || number || part), '') from generate_series(1, 20) part)"
+        " from generate_series(1, 16000) number", uuid.UUID(ada.id),
+    )  # fmt: skip
+    await ada.call("POST", ME + "/export", {}, expect=202)
+    environment = {
+        **os.environ, "DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "LOG_LEVEL": "warning",
+    }  # fmt: skip
 
-        async def begin() -> asyncio.subprocess.Process:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "server.worker", env=environment, stdout=asyncio.subprocess.DEVNULL
-            )
+    async def begin() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "server.worker", env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
 
-        worker = await begin()
+    worker = await begin()
 
-        async def stored() -> bool:
-            return bool(await here.sql("select bytes > 0 from exports"))
+    async def stored() -> bool:
+        return bool(await here.sql("select bytes > 0 from exports"))
 
-        try:
-            await eventually(stored, within=30, what="the first piece is stored")
-        finally:
-            worker.send_signal(signal.SIGKILL)
-            await worker.wait()
-        assert await here.sql("select state from exports") == "running"
-        first = await here.sql("select prefix from exports")
-        # what waiting for half a minute would do
-        await here.sql("update pgqueuer set heartbeat = now() - interval '1 hour' where entrypoint = $1", EXPORT_JOB)
-        worker = await begin()
+    try:
+        await eventually(stored, within=30, what="the first piece is stored")
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        await worker.wait()
+    assert await here.sql("select state from exports") == "running"
+    first = await here.sql("select prefix from exports")
+    # what waiting for half a minute would do
+    await here.sql("update pgqueuer set heartbeat = now() - interval '1 hour' where entrypoint = $1", EXPORT_JOB)
+    worker = await begin()
 
-        async def ready() -> bool:
-            left = await here.sql("select count(*) from pgqueuer where execute_after <= now()")
-            return await here.sql("select state from exports") == "ready" and left == 0
+    async def ready() -> bool:
+        left = await here.sql("select count(*) from pgqueuer where execute_after <= now()")
+        return await here.sql("select state from exports") == "ready" and left == 0
 
-        try:
-            await eventually(ready, within=60, what="the archive is ready")
-        finally:
-            worker.terminate()
-            await worker.wait()
-        assert not [key for key in await objects(here) if key.startswith(first)]
-        files = await unzipped(await ada.call("GET", ME + "/export/file"))
-        assert files["account/sessions.json"].count(b"\n{") == 16_001
+    try:
+        await eventually(ready, within=60, what="the archive is ready")
+    finally:
+        worker.terminate()
+        await worker.wait()
+    assert not [key for key in await objects(here) if key.startswith(first)]
+    files = await unzipped(await ada.call("GET", ME + "/export/file"))
+    assert await asyncio.to_thread(files["account/sessions.json"].count, b"\n{") == 16_001
 
 
 async def test_an_archive_is_never_held_whole() -> None:
