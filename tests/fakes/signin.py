@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -239,7 +240,9 @@ class FakeIssuer(Fake):
         self.app.router.add_get("/userinfo", self._userinfo)
 
     def sign(self, claims: dict[str, Any], **header: Any) -> str:
-        return jwt.encode(claims, self.signer, algorithm="RS256", headers={"kid": self.kid, **header})
+        # jwt.encode would see to it that claims are of the right kind
+        payload = json.dumps(claims).encode()
+        return jwt.PyJWS().encode(payload, self.signer, algorithm="RS256", headers={"kid": self.kid, **header})
 
     def public(self) -> dict[str, Any]:
         made: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(self.signer.public_key(), as_dict=True)
