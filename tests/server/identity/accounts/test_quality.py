@@ -18,7 +18,6 @@ from server.kit.problems import Invalid
             "ADA.LOVELACE",
             "ada.lovelace1",
             "countess@example.org",
-            "countessoflovelace",
             "Social-Flow1",
         ),
         *("short", "ninechars", ""),
