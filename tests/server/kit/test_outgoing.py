@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from server.kit.outgoing import NoAnswer, Outgoing, Refused
 from server.kit.reachable import Reachable
@@ -56,19 +63,22 @@ class Place:
         self._stack = stack
         self.reached: list[str] = []
 
-    async def server(self, handler: Handler) -> TestServer:
+    async def server(self, handler: Handler, tls: ssl.SSLContext | None = None) -> TestServer:
         async def handle(request: web.Request) -> web.StreamResponse:
             self.reached.append(str(request.rel_url))
             return await handler(request)
 
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handle)
-        server = TestServer(app, host="127.0.0.1")
-        await self._stack.enter_async_context(server)
+        server = TestServer(app, host="127.0.0.1", scheme="http" if tls is None else "https")
+        await server.start_server(ssl=tls)
+        self._stack.push_async_callback(server.close)
         return server
 
-    async def client(self, allowed: str = "", ports: str = "80,443", names: Names | None = None) -> Outgoing:
-        outgoing = Outgoing(Reachable(ports, allowed), resolver=names)
+    async def client(
+        self, allowed: str = "", ports: str = "80,443", names: Names | None = None, tls: ssl.SSLContext | None = None
+    ) -> Outgoing:
+        outgoing = Outgoing(Reachable(ports, allowed), resolver=names, tls=tls)
         await outgoing.start()
         self._stack.push_async_callback(outgoing.close)
         return outgoing
@@ -342,6 +352,50 @@ async def test_the_environment_has_no_say(place: Place, monkeypatch: pytest.Monk
     outgoing = await place.friend_of(server)
     await outgoing.get(f"http://127.0.0.1:{server.port}/straight")
     assert place.reached == ["/straight"]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For good.example, signed by itself: key and certificate in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "good.example")])
+    moment = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(moment - timedelta(days=1))
+        .not_valid_after(moment + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("good.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + made.public_bytes(Encoding.PEM))
+    return file
+
+
+async def test_who_answers_has_to_show_who_he_is(place: Place, certificate: Path) -> None:
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+
+    async def down(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": f"http://good.example:{request.url.port}/plain"})
+
+    server = await place.server(down, tls=server_side)
+    names = Names(["127.0.0.1"])
+    good, bad = (f"https://{name}.example:{server.port}/" for name in ("good", "bad"))
+    friend = await place.client(f"127.0.0.1:{server.port}", names=names, tls=trusting)
+    assert (await friend.get(good, redirects=0)).status == 302
+    with pytest.raises(Refused, match="from https to http"):
+        await friend.get(good)
+    with pytest.raises(NoAnswer):
+        await friend.get(bad)  # the certificate is another's
+    stranger = await place.client(f"127.0.0.1:{server.port}", names=names)
+    with pytest.raises(NoAnswer):
+        await stranger.get(good)  # the certificate is nobody's
+    with pytest.raises(Refused):
+        await friend.get(good.replace("https", "http"), schemes=("https",))
+    assert place.reached == ["/", "/"]
 
 
 async def test_errors_keep_the_query_to_themselves(place: Place) -> None:
