@@ -167,7 +167,8 @@ def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable
             lambda connection: work(connection, call, arguments),
         )
         if replayed:
-            answer.headers = {**answer.headers, **limits, REPLAYED: "true"}
+            kept = {name: value for name, value in answer.headers.items() if not name.startswith("RateLimit")}
+            answer.headers = {**kept, **limits, REPLAYED: "true"}
         return answer
 
     def dress(response: web.StreamResponse, call: Call, request_id: str) -> None:
