@@ -55,6 +55,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         summary="Complete a sign-in with a second factor",
         errors=(BadChallenge, WrongFactor, WrongCredentials, AccountLeaving, CodesLocked),
         limits="auth",
+        example_body={"challenge": "sP1q0cXJ2o5mXb7LkZ0aWyIyMDI2LTAxLTMxIl0", "code": "123456"},
     )
     async def second_factor(call: Call, body: SecondFactorBody) -> SignedIn:
         """`challenge` comes with the problem `second_factor_required` of a sign-in, is good for five minutes, for five
@@ -103,6 +104,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         summary="Show again who is there",
         errors=(WrongProof, FactorNeeded, BadChallenge, CodesLocked, HashingBusy, NotFound),
         limits="auth",
+        example_body={"password": "correct horse battery"},
     )
     async def step_up(call: Call, body: StepUpBody) -> SteppedUp:
         """For routes that answer `step_up_required`: with the new access token they work for some minutes. An account

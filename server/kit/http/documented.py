@@ -55,14 +55,14 @@ PARAMETERS: dict[str, Any] = {
         "name": "If-Match",
         "in": "header",
         "description": "The ETag of what you have read: what somebody changed since is then not overwritten (412).",
-        "schema": {"type": "string", "pattern": rf"^(\*|{TAG})$"},
+        "schema": {"type": "string", "pattern": rf"^(\*|{TAG}(, {TAG})*)$"},
         "example": '"3.9f86d081884c7d65"',
     },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
-        "description": "The ETag of what you have: 304 when it is still the same.",
-        "schema": {"type": "string", "pattern": rf"^(\*|{TAG})$"},
+        "description": "The ETag of what you have: 304 when it is still the same. What is none means no condition.",
+        "schema": {"type": "string"},
         "example": '"3.9f86d081884c7d65"',
     },
 }

@@ -84,21 +84,42 @@ def install(
         else None,
         tracer=tracer,
     )
-    for group in routes:
-        for route in group.routes:
+    for path, on_path in _by_path(declared).items():
+        for route in on_path:
             if route.limits not in classes:
-                raise TypeError(f"{route.method} {route.path}: limits={route.limits!r} is none of {', '.join(classes)}")
+                raise TypeError(f"{route.method} {path}: limits={route.limits!r} is none of {', '.join(classes)}")
             handler = wrap(route, edge, classes[route.limits], limits)
             edge.declared.add(handler)
             if route.method == "GET":
-                app.router.add_get(route.path, handler)
+                app.router.add_get(path, handler)
             else:
-                app.router.add_route(route.method, route.path, handler)
+                app.router.add_route(route.method, path, handler)
+        app.router.add_route("*", path, _refuse(edge, [route.method for route in on_path]))
     documents = Documents(document(routes, title=title, version=version), routes)
     app.router.add_get("/openapi.json", documents.openapi)
     app.router.add_get("/problems/{code}", documents.problem)
     app.middlewares.append(edge.middleware)
     return edge
+
+
+def _by_path(declared: Sequence[Route]) -> dict[str, list[Route]]:
+    """The more of a path is fixed, the earlier: /live/{id}/chat/replay is no message of the name replay."""
+    paths: dict[str, list[Route]] = {}
+    for route in sorted(declared, key=lambda route: ["{" in part for part in route.path.split("/")]):
+        paths.setdefault(route.path, []).append(route)
+    return paths
+
+
+def _refuse(edge: Edge, methods: Sequence[str]) -> AnyHandler:
+    """All other methods of a path end here: aiohttp would go on to the next that fits, as /live/{id} does /live/key."""
+    allowed = {*methods, *(["HEAD"] if "GET" in methods else [])}
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        if (preflight := edge.cors.preflight(request, media=False)) is not None:
+            return preflight
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 def _pages(declared: Sequence[Route]) -> bool:
