@@ -20,6 +20,7 @@ def routes(keys: Keys) -> Routes:
         access=Access.USER,
         keys=False,
         step_up=True,
+        idempotent=True,
         errors=(TooManyKeys,),
         summary="Make an API key",
         example_body={"name": "overlay", "scopes": ["chat:read"], "expires_at": None},

@@ -132,6 +132,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.USER,
         keys=False,
         step_up=True,
+        limits="auth",
         summary="Begin to add an authenticator app",
     )
     async def enable(call: Call, body: Nothing) -> TotpSetup:
@@ -159,6 +160,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.USER,
         keys=False,
         step_up=True,
+        limits="auth",
         summary="Remove the authenticator app",
         errors=(FactorConflict,),
     )
@@ -171,6 +173,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.USER,
         keys=False,
         step_up=True,
+        limits="auth",
         summary="Make new recovery codes",
         errors=(FactorConflict,),
     )
@@ -203,6 +206,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.USER,
         keys=False,
         step_up=True,
+        limits="auth",
         summary="Add a passkey",
         errors=(BadChallenge, BadPasskey, FactorConflict),
     )
@@ -223,6 +227,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.USER,
         keys=False,
         step_up=True,
+        limits="auth",
         summary="Remove a passkey",
         errors=(NotFound, LastWayIn),
     )
@@ -235,6 +240,7 @@ def routes(factors: Factors, settings: Settings) -> Routes:
         access=Access.USER,
         keys=False,
         step_up=True,
+        limits="auth",
         summary="Remove the password, so that passkeys are the only way in",
         errors=(NotFound, LastWayIn, FactorConflict),
     )

@@ -18,10 +18,11 @@ from server.identity.apikeys.routes import routes, scopes_of
 from server.identity.apikeys.service import Keys
 from server.identity.service import Identity
 from server.kit.http import Access, Call, Routes, install
+from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Database
 from tests.server.identity.conftest import MakeIdentity
-from tests.server.identity.stack import Client, Events, Mailbox, bearer, register
+from tests.server.identity.stack import SECRET, Client, Events, Mailbox, bearer, register
 
 
 class Echo(msgspec.Struct):
@@ -95,8 +96,12 @@ async def make_node(
         declared = [accounts.routes(identity, settings), routes(keys), feature()]
         keys.offer(scopes_of(declared))
         app = web.Application()
+        sealing = Secrets(database, SECRET)
+        await sealing.start()
         # in a thread, as a process builds its document before it serves
-        await asyncio.to_thread(install, app, declared, authenticator=identity, settings=settings)
+        await asyncio.to_thread(
+            install, app, declared, authenticator=identity, settings=settings, secrets=sealing, database=database
+        )
         client = TestClient(TestServer(app))
         await client.start_server()
         closing.append(client.close)

@@ -16,7 +16,7 @@ from server.kit.clock import now
 from server.kit.ids import uuid7
 from storage.postgres import Database
 from tests.server.identity.apikeys.conftest import MakeNode, Node, Person, person
-from tests.server.identity.stack import Events, Mailbox
+from tests.server.identity.stack import Events, Mailbox, bearer
 from tests.support import eventually
 
 WITHIN = 2.0
@@ -51,6 +51,23 @@ async def test_a_key_is_shown_once_and_works(
     async with database.acquire() as connection:
         stored = await connection.fetchval("select string_agg(k::text, ' ') from api_keys k")
     assert tail not in stored
+
+
+async def test_a_key_whose_answer_was_lost_is_asked_for_again(node: Node, ada: Person, database: Database) -> None:
+    headers = {**bearer(ada.token), "Idempotency-Key": "once"}
+    body = {"name": "overlay", "scopes": ["thing:read"]}
+    answers = [await node.client.post("/api/v1/keys", headers=headers, json=body) for _ in range(2)]
+    first, again = [await answer.json() for answer in answers]
+    assert [answer.status for answer in answers] == [201, 201]
+    assert first == again
+    await node.call("GET", "/thing", again["secret"], 200)
+    assert len((await node.call("GET", "/keys", ada.token, 200))["items"]) == 1
+    other = await node.client.post("/api/v1/keys", headers=headers, json={**body, "name": "another"})
+    assert other.status == 422
+    async with database.acquire() as connection:  # the secret is kept for the twin, sealed
+        stored = await connection.fetchval("select string_agg(k::text, ' ') from idempotency_keys k")
+    assert first["secret"].encode().hex() not in stored
+    assert first["secret"] not in stored
 
 
 async def test_scopes_hold(node: Node, ada: Person) -> None:
