@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 import msgspec
@@ -116,6 +117,7 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
     """Make the root logger write to `stream` (standard error). The caller closes what it gets."""
     output = LogOutput(log_format, stream)
     output.start()
+    logging._srcfile = None  # the line of code is never shown either, and looking it up walks the stack
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # never shown, and paid by each line
     root = logging.getLogger()
     root.handlers[:] = [output]
@@ -126,7 +128,14 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second = int(record.created)
+    return f"{_second(second)}.{int((record.created - second) * 1000):03}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    """Lines come many in a second."""
+    return datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:

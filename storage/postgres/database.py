@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -62,6 +62,7 @@ class Database:
         self._max_size = max_size
         self._on_query = on_query
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._taken = 0
 
     async def start(self) -> None:
         """Connect. A server that is starting is waited for; one that refuses us raises DatabaseUnavailable at once."""
@@ -114,28 +115,34 @@ class Database:
             return {"connections": 0, "idle": 0, "limit": self._max_size}
         return {"connections": pool.get_size(), "idle": pool.get_idle_size(), "limit": self._max_size}
 
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    def acquire(self) -> AbstractAsyncContextManager[Connection]:
         """A connection on which each statement is its own transaction; inside `unit`, that one's.
 
-        Raises DatabaseUnavailable.
+        Entering raises DatabaseUnavailable.
         """
-        if (unit := self._joined()) is not None:
-            yield unit.connection
-            return
+        return _Acquired(self)
+
+    async def _take(self) -> Connection:
         if self._pool is None:
             raise DatabaseUnavailable("the database is not started")
+        self._taken += 1
         try:
+            if self._taken <= self._max_size:  # one is free: no clock is needed, connecting has its own
+                return await self._pool.acquire()
             async with asyncio.timeout(_WAIT_SECONDS):  # asyncpg's own time-out makes a task each time
-                connection = await self._pool.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailable(f"no free connection to PostgreSQL within {_WAIT_SECONDS:.0f} s") from None
-        except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-            raise DatabaseUnavailable(f"no connection to PostgreSQL: {error}") from error
-        try:
-            yield connection
-        finally:
-            await self._pool.release(connection, timeout=5) if self._pool else None
+                return await self._pool.acquire()
+        except BaseException as error:
+            self._taken -= 1
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailable(f"no free connection to PostgreSQL within {_WAIT_SECONDS:.0f} s") from None
+            if isinstance(error, OSError | asyncpg.CannotConnectNowError | asyncpg.TooManyConnectionsError):
+                raise DatabaseUnavailable(f"no connection to PostgreSQL: {error}") from error
+            raise
+
+    async def _give_back(self, connection: Connection) -> None:
+        self._taken -= 1
+        if self._pool is not None:
+            await self._pool.release(connection, timeout=5)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -198,6 +205,26 @@ async def _as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     So nobody may leave anything in a session: no LISTEN, no SET without LOCAL, no advisory lock beyond its transaction.
     A transaction that was left open is ended by asyncpg all the same.
     """
+
+
+class _Acquired:
+    """What `acquire` gives. On the path of every request: a class costs half of what a generator does."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Connection:
+        if (unit := self._database._joined()) is not None:
+            return unit.connection
+        self._connection = await self._database._take()
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            await self._database._give_back(self._connection)
 
 
 @dataclass(slots=True)

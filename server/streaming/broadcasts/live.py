@@ -15,7 +15,7 @@ from uuid import UUID
 from media.broadcast import Broadcast as Media
 from media.package.live import LivePackage
 from server.streaming.broadcasts import store
-from server.streaming.broadcasts.models import Broadcast, Owner, State, TrackView
+from server.streaming.broadcasts.models import ON_AIR, Broadcast, Owner, State, TrackView
 from storage.objects.spool import SpoolShelf
 
 
@@ -70,7 +70,7 @@ class Live:
 
     @property
     def on_air(self) -> bool:
-        return self.state in (State.LIVE, State.INTERRUPTED)
+        return self.state in ON_AIR
 
     def track_views(self) -> list[TrackView]:
         return [

@@ -301,7 +301,7 @@ class Broadcasts:
         return {id: Owner(id=id, username=person.username) for id, person in found.items()}
 
     async def _cards(self, rows: list[Broadcast], address: Address) -> list[CardView]:
-        owners = await self._owners(rows)
+        people = await self._people.people([row.owner_id for row in rows])
         cards = []
         for row in rows:
             id = str(row.id)
@@ -319,7 +319,7 @@ class Broadcasts:
                     ended_at=row.ended_at,
                     viewers=self._viewers(id, row, live),
                     thumbnail=_thumbnail(id, row, live, address),
-                    owner=owners[row.owner_id],
+                    owner=Owner(row.owner_id, people[row.owner_id].username),
                     recording=_recording(row, address),
                 )
             )
