@@ -33,6 +33,7 @@ from server.identity.models import Account, Facts, Jwk, LoginBody, Person, Profi
 from server.identity.names import email_key
 from server.identity.passwords import Passwords
 from server.identity.people import People
+from server.identity.privacy.errors import AccountLeaving
 from server.identity.profile import store as profiles
 from server.identity.profile.models import Me, me_of
 from server.identity.signin import NOWHERE, SignIn
@@ -41,7 +42,7 @@ from server.kit.audit import Audit
 from server.kit.auth import Caller, Origin
 from server.kit.clock import now
 from server.kit.mail import Mailer
-from server.kit.problems import NotFound
+from server.kit.problems import NotFound, Problem
 from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Connection, Database
@@ -250,8 +251,8 @@ class Identity:
                 await store.replace_hash(connection, account.id, account.password_hash, match.fresh)
             try:
                 return await self._sign_in.complete(connection, account, origin, methods=["pwd"])
-            except SecondFactorRequired as required:
-                missing = required  # the count of wrong passwords is put right all the same
+            except (SecondFactorRequired, AccountLeaving) as needed:
+                missing: Problem = needed  # the password was right all the same: its new hash and the counts stay
         raise missing
 
     async def complete_sign_in(

@@ -44,6 +44,7 @@ from server.identity.factors.passkeys import Asserted, Passkeys, shown
 from server.identity.factors.relying import RelyingParty
 from server.identity.factors.tickets import PASSKEY_SIGN_IN, SIGN_IN, STEP_UP, Tickets
 from server.identity.models import Account, SignedIn
+from server.identity.privacy.errors import AccountLeaving
 from server.kit.audit import Audit
 from server.kit.auth import Caller, Origin
 from server.kit.clock import now
@@ -139,9 +140,16 @@ class Factors:
             shown = await self._show(connection, account, body.code, asserted, origin)
             if isinstance(shown, str):
                 await self._tickets.spend(connection, ticket)
-                return await self._accounts.open_session(connection, account, origin, methods=[*ticket.methods, shown])
-            await self._notices.refused(connection, account.id, origin, factor=shown.kind)
-        raise _problem(shown, WrongFactor)
+                try:
+                    return await self._accounts.open_session(
+                        connection, account, origin, methods=[*ticket.methods, shown]
+                    )
+                except AccountLeaving as leaving:
+                    refused: Problem = leaving  # what was shown is used up all the same
+            else:
+                await self._notices.refused(connection, account.id, origin, factor=shown.kind)
+                refused = _problem(shown, WrongFactor)
+        raise refused
 
     def sign_in_options(self) -> PasskeyOptions:
         """How the browser is to ask for any passkey of ours. Raises PasskeysUnavailable."""
@@ -162,9 +170,14 @@ class Factors:
                 raise WrongCredentials("This account cannot sign in.")
             if await self.passkeys.use(connection, asserted, origin):
                 await self._tickets.spend(connection, ticket)
-                return await self._accounts.open_session(connection, account, origin, methods=["passkey"])
-            await self._notices.refused(connection, user_id, origin, factor="passkey")
-        raise _problem(Failed("passkey"), WrongFactor)
+                try:
+                    return await self._accounts.open_session(connection, account, origin, methods=["passkey"])
+                except AccountLeaving as leaving:
+                    refused: Problem = leaving  # the answer is used up all the same
+            else:
+                await self._notices.refused(connection, user_id, origin, factor="passkey")
+                refused = _problem(Failed("passkey"), WrongFactor)
+        raise refused
 
     # step-up
 

@@ -21,7 +21,7 @@ import asyncpg
 import msgspec
 
 from server.identity import store as accounts
-from server.identity.errors import EmailTaken, RegistrationClosed, UsernameTaken
+from server.identity.errors import EmailTaken, RegistrationClosed, SecondFactorRequired, UsernameTaken
 from server.identity.factors.errors import LastWayIn
 from server.identity.factors.store import held
 from server.identity.models import Account
@@ -40,6 +40,7 @@ from server.identity.oauth.flow import Flow, Flows, begin
 from server.identity.oauth.models import CodeBody, Link, SignedInElsewhere, StartBody
 from server.identity.oauth.redirects import Redirects, landing
 from server.identity.oauth.usernames import usernames
+from server.identity.privacy.errors import AccountLeaving
 from server.identity.service import Identity
 from server.integrations.signin.provider import Provider, ProviderAway, ProviderError, Stranger
 from server.kit.audit import Audit
@@ -47,7 +48,7 @@ from server.kit.auth import Caller, Origin
 from server.kit.clock import now
 from server.kit.ids import uuid7
 from server.kit.mail import Mailer
-from server.kit.problems import Invalid, NotFound
+from server.kit.problems import Invalid, NotFound, Problem
 from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.postgres import Connection, Database
@@ -157,7 +158,11 @@ class Oauth:
         for _ in range(_RACES):
             try:
                 async with self._database.transaction() as connection:
-                    return await self._enter(connection, arrival, origin)
+                    try:
+                        return await self._enter(connection, arrival, origin)
+                    except (SecondFactorRequired, AccountLeaving) as needed:
+                        missing: Problem = needed  # that the link was used stays
+                raise missing
             except asyncpg.UniqueViolationError:  # the same person, twice at once: the other one has made the account
                 continue
             except LinkNeeded:

@@ -6,11 +6,15 @@ import asyncio
 import base64
 import binascii
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 import pyotp
 import pytest
 
 from server.identity.factors import totp
+from server.identity.models import Account
+from server.identity.passwords import Cost, Passwords
+from server.identity.service import Identity
 from storage.postgres import Database
 from tests.server.identity.factors.stack import Clock, Person, person, send
 from tests.server.identity.stack import PASSWORD, Client, Events, Mailbox, bearer
@@ -162,6 +166,42 @@ async def test_a_recovery_code_of_another_account(ada: Person, client: Client, c
     assert (await ada.complete(code=clock.next_code(eve.secret)))[0] == 401
 
 
+async def test_a_right_password_counts_though_a_factor_is_missing(
+    identity: Identity, ada: Person, clock: Clock, database: Database
+) -> None:
+    await ada.with_totp(clock)
+    old = Passwords(1, Cost(passes=2, memory=64))
+    weak = await old.hash(PASSWORD)
+    old.close()
+    async with database.acquire() as connection:
+        await connection.execute("update users set password_hash = $2 where id = $1", ada.id, weak)
+    await ada.begin()
+    async with database.acquire() as connection:
+        stored = await connection.fetchval("select password_hash from users where id = $1", ada.id)
+    assert stored != weak
+    assert await identity.verify_password(await _account(identity, ada), PASSWORD)
+
+
+async def test_what_was_shown_to_an_account_that_leaves_is_used_up(
+    ada: Person, clock: Clock, database: Database
+) -> None:
+    await ada.with_totp(clock)
+    begun = await ada.begin()
+    shown = {"challenge": begun["challenge"], "code": clock.next_code(ada.secret)}
+    async with database.acquire() as connection:
+        await connection.execute("update users set disabled_at = now() where id = $1", ada.id)
+        await connection.execute(
+            "insert into departures (user_id, asked_at, due_at) values ($1, now(), now() + interval '30 days')", ada.id
+        )
+    status, leaving = await send(ada.client, "/login/second-factor", shown)
+    assert (status, leaving["code"]) == (403, "account_leaving")
+    async with database.acquire() as connection:
+        await connection.execute("delete from departures where user_id = $1", ada.id)
+        await connection.execute("update users set disabled_at = null where id = $1", ada.id)
+    assert (await send(ada.client, "/login/second-factor", shown))[0] == 401
+    assert (await ada.complete(code=shown["code"]))[0] == 401
+
+
 async def test_nothing_is_stored_that_signs_in(ada: Person, clock: Clock, database: Database) -> None:
     await ada.with_totp(clock)
     pending = (await ada.post("/enable-2fa"))["secret"]
@@ -183,6 +223,13 @@ async def test_nothing_is_stored_that_signs_in(ada: Person, clock: Clock, databa
     # and a sealed secret that was copied to another account's row does not open there
     answer = await other.call("POST", "/step-up", {"code": clock.next_code(ada.secret)})
     assert answer[0] != 200
+
+
+async def _account(identity: Identity, person: Person) -> Account:
+    async with identity.database.acquire() as connection:
+        account = await identity.account_by_id(connection, UUID(person.id))
+    assert account is not None
+    return account
 
 
 def test_known_answers(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
