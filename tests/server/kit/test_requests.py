@@ -125,12 +125,12 @@ async def test_large_bodies() -> None:
         assert got[:2] == (413, "body_too_large")
 
 
-async def raw(client: Client, request: bytes) -> tuple[bytes, bytes]:
-    """Send bytes; the head and the body of what comes until the server closes."""
+async def raw(client: Client, request: bytes, until: bytes = b"") -> tuple[bytes, bytes]:
+    """Send bytes; the head and the body of what comes until the server closes, or until these bytes have come."""
     reader, writer = await asyncio.open_connection(client.server.host, client.server.port)
     try:
         writer.write(request)
-        answer = await asyncio.wait_for(reader.read(), 15)
+        answer = await asyncio.wait_for(reader.readuntil(until) if until else reader.read(), 15)
     finally:
         writer.close()
         await writer.wait_closed()
@@ -143,9 +143,9 @@ POST = b"POST /api/v1/things HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ada\r\
 
 async def test_a_body_that_does_not_come() -> None:
     async with serve(body_timeout=0.05) as client:
-        head, body = await raw(client, POST + b"Content-Length: 100\r\n\r\n{")
+        # aiohttp waits for the rest of such a body for 10 s before it closes: that is not waited for here
+        head, _ = await raw(client, POST + b"Content-Length: 100\r\n\r\n{", until=b'"request_timeout"')
         assert head.startswith(b"HTTP/1.1 408 ")
-        assert b"request_timeout" in body
 
 
 @pytest.mark.parametrize(
