@@ -208,8 +208,8 @@ class Wiring:
         self.limits.start()
         self._closing.push_async_callback(self.limits.close)
         if settings.redis_url:
-            there = RedisPresence(settings.redis_url, linger=linger)
-            self.hub = Hub(RedisBroker(settings.redis_url), there, node=self.node)
+            there, self.bus = RedisPresence(settings.redis_url, linger=linger), RedisBroker(settings.redis_url)
+            self.hub = Hub(self.bus, there, node=self.node)
         else:
             self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node)
         self.identity = Identity(self.database, settings, mailer=self.mailer, audit=self.audit, secrets=self.secrets)
@@ -398,6 +398,8 @@ class Wiring:
         health.add("disk", self._disk_has_room, needed=False)
         health.add("spool", self._spool_drains, needed=False)
         health.add("store", self._store_takes, needed=False)
+        if self.settings.redis_url:
+            health.add("redis", self._redis_answers, needed=False)
         for name, part in (
             ("database", self.database),
             ("identity", self.identity),
@@ -441,6 +443,11 @@ class Wiring:
         if not self.spool.failing:
             return None
         return "the store does not answer: what is written waits in the spool, and recordings cannot be played"
+
+    async def _redis_answers(self) -> str | None:
+        if self.bus.connected and not self.limits.away:
+            return None
+        return "Redis does not answer: processes do not hear of each other, and each counts its limits alone"
 
     def _worker(self) -> Worker:
         return _worker(

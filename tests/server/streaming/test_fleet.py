@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import S3
 from tests.server.streaming.conftest import ServerProcess, User
 from tests.server.streaming.test_live import decode, is_state, media_playlist, segments
+from tests.servers.redis import RedisServer
 from tests.support import eventually, free_port
 
 LEASE = 3
@@ -172,6 +173,22 @@ async def test_chat_viewers_and_state_reach_the_other_node(
         return [(item["id"], item["state"]) for item in items] == [(following["id"], "live")]
 
     await eventually(next_one, within=60, every=0.1)
+
+
+async def test_health_says_that_redis_is_away(
+    server: ServerProcess, http: aiohttp.ClientSession, redis_server: RedisServer
+) -> None:
+    async def says(status: str) -> bool:
+        async with http.get(server.url + "/health/ready") as answer:
+            report = await answer.json()
+        assert answer.status == 200  # it serves on
+        return bool(report["status"] == status and report["parts"]["redis"]["ok"] == (status == "ok"))
+
+    await eventually(lambda: says("ok"), within=30, every=0.1)
+    redis_server.close()
+    await eventually(lambda: says("degraded"), within=30, every=0.1)
+    redis_server.start()
+    await eventually(lambda: says("ok"), within=30, every=0.1)
 
 
 async def test_viewers_are_shown_by_a_node_that_has_none(
