@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Any
 
+from realtime.fanout import Holders, Outbox
 from realtime.history import Tail
 from realtime.protocol.codec import Codec
 from realtime.protocol.messages import Item, Message, Position, ServerMessage
@@ -19,7 +21,7 @@ _MOST_WAITING = 1000
 
 
 class Channel:
-    def __init__(self, name: str, rules: ChannelRules) -> None:
+    def __init__(self, name: str, rules: ChannelRules, outbox: Callable[[Holders], Outbox]) -> None:
         self.name = name
         self.rules = rules
         self.epoch = ""
@@ -39,6 +41,7 @@ class Channel:
         self.counted_until = math.inf  # …until then
         self.shown: int | None = None  # the count that subscribers know
         self._holders: dict[Codec, dict[Session, None]] = {}
+        self.outbox = outbox(self._holders)
 
     def load(self, history: Slice, max_entries: int, max_bytes: int) -> None:
         """Begin from what the feature knows."""
@@ -51,7 +54,7 @@ class Channel:
 
     @property
     def offset(self) -> int:
-        """The last place that subscribers here have got."""
+        """The last place that subscribers here have got, or will get from the outbox."""
         return self.tail.end
 
     @property
@@ -61,7 +64,9 @@ class Channel:
     # holders
 
     def add(self, session: Session) -> None:
+        """The session has been told everything up to `offset`."""
         self._holders.setdefault(session.codec, {})[session] = None
+        self.outbox.join(session)
         session.channels.add(self.name)
         self.newcomers.add(session.viewer)
 
@@ -73,6 +78,7 @@ class Channel:
         del group[session]
         if not group:
             del self._holders[session.codec]
+        self.outbox.leave(session)
         return True
 
     def sessions(self) -> list[Session]:
@@ -92,20 +98,16 @@ class Channel:
     # saying something
 
     def broadcast(self, message: ServerMessage) -> None:
-        for codec, group in self._holders.items():
-            frame = codec.frame(message)
-            for session in list(group):
-                session.write(frame)
+        self.outbox.put(lambda codec: codec.frame_for_all(message))
 
     def emit(self, entry: Entry) -> None:
         """Say the next message: encoded and framed once a format, the same bytes to everybody."""
         self.tail.append(entry)
-        for codec, group in self._holders.items():
-            frame = codec.frame(
+        self.outbox.put(
+            lambda codec: codec.frame_for_all(
                 Message(channel=self.name, epoch=self.epoch, offset=entry.offset, data=codec.raw(entry.payload))
             )
-            for session in list(group):
-                session.write(frame)
+        )
 
     def take(self, entry: Entry) -> bool:
         """A message that may have come out of turn. False when one before it is missing."""

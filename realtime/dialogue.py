@@ -28,6 +28,7 @@ from realtime.session import Session
 
 log = logging.getLogger(__name__)
 
+_CROWDED_WAIT = 1.0  # seconds
 _MOST_BAD = 10  # messages that make no sense before the connection is closed
 
 
@@ -111,6 +112,8 @@ class Dialogue:
                 await self._hub.subscribe(session, id, channel, since)
             case Publish(id=id, channel=channel, data=data):
                 rules = self._hub.rules_for(channel)
+                if self._hub.crowded(channel):
+                    raise Refused(ErrorCode.RATE_LIMITED, "More is said here than can be delivered.", _CROWDED_WAIT)
                 await self.renew(session)
                 published = await rules.publish(session.identity, channel, data)
                 position = published.position

@@ -13,8 +13,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,9 +23,10 @@ from realtime import envelopes
 from realtime.broker import Broker
 from realtime.channel import Channel
 from realtime.envelopes import Delivery, Revocation, StateChange, ViewerCount
+from realtime.fanout import Fanout, Holders, Outbox
 from realtime.history import joined
 from realtime.presence import Presence
-from realtime.protocol.codec import Payload
+from realtime.protocol.codec import Codec, Payload
 from realtime.protocol.codes import ErrorCode, NoticeCode
 from realtime.protocol.messages import Closed, Notice, Position, State, SubscribeAck
 from realtime.protocol.messages import Presence as PresenceMessage
@@ -34,6 +35,8 @@ from realtime.session import Session
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_STEP = 100  # subscriptions that are closed in one turn of the loop
 
 COUNT_SECONDS = 30.0
 """A count that another node told is believed so long: that node repeats it every 10 s while it lives."""
@@ -50,6 +53,22 @@ class HubOptions:
     check_seconds_degraded: float = 1.0  # the same while the broker is gone, s
     presence_seconds: float = 2.0  # viewers are counted and told this often, s
     idle_seconds: float = 60.0  # an empty channel is kept this long for those who come back, s
+    slice_seconds: float = 0.002  # writing to many holds the loop no longer than this at once, s
+    ticks: Mapping[str, float] = field(default_factory=dict)  # kind of channel: messages are gathered so long, s
+    busy_tick: float = 0.05  # kinds without a tick gather only when busy, and no longer than this, s
+    crowded_bytes: int = 1024 * 1024  # with more waiting to be said in a channel, publishing there has to wait
+
+
+def ticks(text: str) -> dict[str, float]:
+    """`kind=ms,…` as HubOptions.ticks has it. Raises ValueError."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        kind, given, milliseconds = part.partition("=")
+        tick = float(milliseconds) / 1000 if given else math.nan
+        if not kind or not 0 <= tick <= 1:
+            raise ValueError(f"{part!r} is not kind=ms, from 0 to 1000 ms")
+        found[kind.strip()] = tick
+    return found
 
 
 class Hub:
@@ -69,7 +88,9 @@ class Hub:
         self._clock = clock
         self._rules: dict[str, ChannelRules] = {}
         self._channels: dict[str, Channel] = {}
-        self._sessions: dict[Session, None] = {}
+        self._fanout = Fanout(self._options.slice_seconds)
+        self._sessions: dict[Codec, dict[Session, None]] = {}
+        self._everybody = Outbox(self._fanout, self._sessions)
         self._counts: dict[str, int] = {}  # viewers as the product counts them, told by this node
         self._tasks: set[asyncio.Task[Any]] = set()
         self._look_now = asyncio.Event()
@@ -99,15 +120,17 @@ class Hub:
             await asyncio.gather(*tasks, return_exceptions=True)
         await self._broker.close()
         await self._presence.close()
+        self._fanout.close()
         self._channels.clear()
 
     def describe(self) -> dict[str, Any]:
         return {
-            "sessions": len(self._sessions),
+            "sessions": sum(len(group) for group in self._sessions.values()),
             "channels": len(self._channels),
             "subscriptions": sum(channel.holders() for channel in self._channels.values()),
             "degraded": self._degraded,
             **self._figures,
+            "fanout": self._fanout.describe(),
             "broker": self._broker.describe(),
             "presence": self._presence.describe(),
         }
@@ -115,12 +138,18 @@ class Hub:
     # sessions
 
     def connect(self, session: Session) -> None:
-        self._sessions[session] = None
+        self._sessions.setdefault(session.codec, {})[session] = None
+        self._everybody.join(session)
         if self._degraded:
             session.send(Notice(code=NoticeCode.DEGRADED, message=NoticeCode.DEGRADED.sentence))
 
     def disconnect(self, session: Session) -> None:
-        self._sessions.pop(session, None)
+        group = self._sessions.get(session.codec)
+        if group is not None and session in group:
+            del group[session]
+            if not group:
+                del self._sessions[session.codec]
+            self._everybody.leave(session)
         for name in list(session.channels):
             self.unsubscribe(session, name)
 
@@ -236,6 +265,11 @@ class Hub:
         """The channel's subject is over: keep nothing for it that subscribers do not hold."""
         self._counts.pop(name, None)
 
+    def crowded(self, name: str) -> bool:
+        """Whether more has been said in the channel than can be written to those who hold it here."""
+        channel = self._channels.get(name)
+        return channel is not None and channel.outbox.backlog > self._options.crowded_bytes
+
     # what the product asks
 
     def holders(self, name: str) -> int:
@@ -309,8 +343,14 @@ class Hub:
         if revocation.ask:
             self._own(self._ask_again(channel, sessions))
             return
-        for session in sessions:
-            self._close_subscription(channel, session, revocation.code, revocation.message)
+        self._close_subscriptions(channel, sessions, revocation.code, revocation.message)
+
+    def _close_subscriptions(self, channel: Channel, sessions: list[Session], code: str, message: str) -> None:
+        """A few at once; many in steps, so that others have their turn."""
+        for session in sessions[:_STEP]:
+            self._close_subscription(channel, session, code, message)
+        if len(sessions) > _STEP:
+            asyncio.get_running_loop().call_soon(self._close_subscriptions, channel, sessions[_STEP:], code, message)
 
     async def _ask_again(self, channel: Channel, sessions: list[Session]) -> None:
         asked: dict[str, Refused | None] = {}
@@ -331,7 +371,9 @@ class Hub:
                 self._close_subscription(channel, session, refused_.code, refused_.message)
 
     def _close_subscription(self, channel: Channel, session: Session, code: str, message: str) -> None:
-        if self.unsubscribe(session, channel.name):
+        if channel.remove(session):
+            if not channel.holders():
+                channel.idle_since = self._clock()
             session.send(Closed(channel=channel.name, code=code, message=message))
 
     # opening, recovering
@@ -341,7 +383,7 @@ class Hub:
             raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
         channel = self._channels.get(name)
         if channel is None:
-            channel = self._channels[name] = Channel(name, rules)
+            channel = self._channels[name] = Channel(name, rules, self._outbox(name))
             channel.idle_since = self._clock()
             channel.opening = self._own(self._load(channel))
         if not channel.ready:
@@ -350,6 +392,11 @@ class Hub:
             if not channel.ready:
                 raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
         return channel
+
+    def _outbox(self, name: str) -> Callable[[Holders], Outbox]:
+        options = self._options
+        tick = options.ticks.get(name.partition(":")[0])
+        return lambda holders: Outbox(self._fanout, holders, tick, options.busy_tick)
 
     async def _load(self, channel: Channel) -> None:
         options = self._options
@@ -435,11 +482,9 @@ class Hub:
                 wait = min(wait * 2, 5.0)
 
     def _begin_anew(self, channel: Channel) -> None:
-        for session in channel.sessions():
-            self._close_subscription(
-                channel, session, ErrorCode.HISTORY_DISCARDED, ErrorCode.HISTORY_DISCARDED.sentence
-            )
         self._channels.pop(channel.name, None)
+        code = ErrorCode.HISTORY_DISCARDED
+        self._close_subscriptions(channel, channel.sessions(), code, code.sentence)
         self._own(self._let_go(channel.name))
 
     # the tasks
@@ -536,8 +581,8 @@ class Hub:
         self._broker.publish(name, envelopes.encode(ViewerCount(node=self.node, channel=name, viewers=viewers)))
 
     def _tell_everybody(self, code: NoticeCode) -> None:
-        for session in list(self._sessions):
-            session.send(Notice(code=code, message=code.sentence))
+        notice = Notice(code=code, message=code.sentence)
+        self._everybody.put(lambda codec: codec.frame_for_all(notice))
 
     async def _let_go(self, name: str) -> None:
         if name not in self._channels:  # else somebody came back meanwhile

@@ -53,6 +53,9 @@ class Session:
         now: float,
         finish: Callable[[Session, CloseCode], None],
     ) -> None:
+        """The transport should have a write limit of 0: what is written then goes out at once, and its cost is seen
+        where it arises, not at the end of the loop's turn.
+        """
         self._transport = transport
         self._aborted: asyncio.Future[None] | None = None
         self._buffer = buffer
@@ -108,7 +111,7 @@ class Session:
         if self.ended is None:
             self.ended = code
             if not self._transport.is_closing():
-                self._transport.write(frames.close(code, code.sentence))
+                self._transport.write(self.codec.close(code))
             self._finish(self, code)
 
     def leave(self, code: int | None) -> None:

@@ -221,6 +221,14 @@ class Settings:
     socket_subscriptions: int = _setting(100, "channels one WebSocket may hold")
     sockets_per_address: int = _setting(200, "WebSockets from one address at once, for each process")
     max_sockets: int = _setting(20_000, "WebSockets at once")
+    socket_ticks: str = _setting(
+        "",
+        "kind=ms,…: messages of these channels (as live) are gathered so long and sent as one; 0: each at once; kinds not "
+        "named: only when they come faster than they can be sent, 50 ms at most",
+    )
+    socket_compress_above: int = _setting(
+        0, "messages to many are compressed (permessage-deflate) from this size on, bytes; 0: no compression"
+    )
     media_waiting: int = _setting(20_000, "blocked playlist and part requests at once")
 
     # operation

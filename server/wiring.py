@@ -22,11 +22,12 @@ from media.transcode.image import Images
 from media.transcode.thumbnail import Thumbnailer
 from realtime.broker.memory import MemoryBroker
 from realtime.broker.redis import RedisBroker
-from realtime.hub import Hub
+from realtime.hub import Hub, HubOptions, ticks
 from realtime.presence.memory import MemoryPresence
 from realtime.presence.redis import RedisPresence
 from realtime.protocol.codes import ErrorCode
-from realtime.socket import SocketOptions, Sockets
+from realtime.roster import SocketOptions
+from realtime.socket import Sockets
 from server.community.chat.channel import ChatChannels
 from server.community.chat.personal import ChatData
 from server.community.chat.service import Chat, ChatOptions
@@ -204,6 +205,7 @@ class Wiring:
     async def _start_realtime(self) -> None:
         settings = self.settings
         linger = settings.viewer_seconds
+        options = HubOptions(ticks=ticks(settings.socket_ticks))
         self.limits = Limits(settings.redis_url)
         self.limits.start()
         self._closing.push_async_callback(self.limits.close)
@@ -211,7 +213,7 @@ class Wiring:
             there, self.bus = RedisPresence(settings.redis_url, linger=linger), RedisBroker(settings.redis_url)
             self.hub = Hub(self.bus, there, node=self.node)
         else:
-            self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node)
+            self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node, options=options)
         self.identity = Identity(self.database, settings, mailer=self.mailer, audit=self.audit, secrets=self.secrets)
         await self.identity.start()
         self._closing.push_async_callback(self.identity.close)
@@ -256,6 +258,7 @@ class Wiring:
                 subscriptions=settings.socket_subscriptions,
                 per_address=settings.sockets_per_address,
                 most=settings.max_sockets,
+                compress_above=settings.socket_compress_above,
             ),
         )
 

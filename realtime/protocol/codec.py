@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from realtime.protocol import frames
+from realtime.protocol.codes import CloseCode
 from realtime.protocol.messages import FromClient, Id, ServerMessage
 
 
@@ -42,7 +43,10 @@ class Payload:
 
 
 class Codec:
-    """One format: its subprotocol, its frames, its bytes."""
+    """One format: its subprotocol, its frames, its bytes. Connections with the same codec get the same bytes."""
+
+    listens = False  # whether the peer cannot speak, so that hearing nothing from it means nothing
+    heartbeat = frames.frame(frames.PING, b"")
 
     def __init__(
         self,
@@ -64,6 +68,14 @@ class Codec:
         """The message as the bytes of one WebSocket frame."""
         return frames.frame(self.opcode, self._encode(message))
 
+    def frame_for_all(self, message: ServerMessage) -> bytes:
+        """The same, of a message whose bytes go to many."""
+        return self.frame(message)
+
+    def close(self, code: CloseCode) -> bytes:
+        """The last bytes of a connection."""
+        return frames.close(code, code.sentence)
+
     def raw(self, payload: Payload) -> msgspec.Raw:
         """The payload to be put into a message's `data` as it is."""
         return msgspec.Raw(self._raw(payload))
@@ -79,6 +91,24 @@ class Codec:
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             number = None
         raise Malformed(detail, number)
+
+
+class Deflated(Codec):
+    """A codec for peers that agreed on permessage-deflate (RFC 7692): what goes to many is compressed once, without a
+    context, when it is large enough to pay. Answers to one connection are not: theirs would be work for each.
+    """
+
+    def __init__(self, codec: Codec, above: int) -> None:
+        super().__init__(
+            codec.subprotocol, codec.opcode, codec._encode, codec._decode, codec._decode_number, codec._raw
+        )
+        self._above = above
+
+    def frame_for_all(self, message: ServerMessage) -> bytes:
+        payload = self._encode(message)
+        if len(payload) < self._above:
+            return frames.frame(self.opcode, payload)
+        return frames.deflated(self.opcode, payload)
 
 
 def _json(payload: Payload) -> bytes:

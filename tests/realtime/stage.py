@@ -21,8 +21,9 @@ from realtime.presence import Presence
 from realtime.presence.memory import MemoryPresence
 from realtime.protocol.codec import Payload
 from realtime.protocol.messages import Position
+from realtime.roster import SocketOptions
 from realtime.rules import Action, Entry, Identity, Published, Refused, Slice
-from realtime.socket import SocketOptions, Sockets
+from realtime.socket import Sockets
 from tests.support import eventually
 
 

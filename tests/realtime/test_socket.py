@@ -17,8 +17,9 @@ from realtime.dialogue import Dialogue
 from realtime.limits import Bucket
 from realtime.protocol.codec import CODECS
 from realtime.protocol.codes import CloseCode
+from realtime.roster import SocketOptions
 from realtime.session import Session
-from realtime.socket import SocketOptions, Sockets
+from realtime.socket import Sockets
 from tests.realtime.stage import Feature, Node, Tokens, all_hear, running
 from tests.support import eventually
 
@@ -205,7 +206,7 @@ PING, PONG = 0x9, 0xA
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
 async def test_control_frames_count_as_messages(strict: Node, opcode: int, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "realtime.socket")
+    caplog.set_level(logging.INFO, "realtime.roster")
     reader, writer = await raw_connection(strict)
     writer.write(masked(opcode, b"x") * 220)
     received = await until_cut_off(reader)
@@ -220,7 +221,7 @@ async def test_whoever_sends_on_after_the_end_is_not_listened_to(feature: Featur
     node = Node(feature, tokens, socket_options=options)
     async with running(node):
         reader, writer = await raw_connection(node)
-        (session,) = node.sockets._sessions
+        (session,) = node.sockets.roster._sessions
         writer.write(masked(0x1, b'{"type":"ping","id":1}') * 3000)
         assert b"rate_limited" in await asyncio.wait_for(reader.readuntil(struct.pack("!H", 4100)), 60)
         await eventually(lambda: not session._transport.is_reading())
@@ -272,7 +273,7 @@ async def test_others_have_their_turn_between_refusals(node: Node, tokens: Token
 async def test_clients_at_fault_are_logged_with_address_and_code_but_not_without_end(
     feature: Feature, tokens: Tokens, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "realtime.socket")
+    caplog.set_level(logging.INFO, "realtime.roster")
     node = Node(feature, tokens)
     node.sockets = Sockets(node.hub, tokens, viewer_of=lambda request: "somebody", clock=lambda: 1.0)
     async with running(node):
@@ -289,7 +290,7 @@ async def test_clients_at_fault_are_logged_with_address_and_code_but_not_without
             await reader.readuntil(b"\x88")
             writer.close()
             await eventually(lambda number=number: node.sockets.describe()["faulty"] == 4 + number)
-        lines = [record for record in caplog.records if record.name == "realtime.socket"]
+        lines = [record for record in caplog.records if record.name == "realtime.roster"]
         assert 3 < len(lines) < 20
         assert {record.levelno for record in lines} == {logging.INFO}
 

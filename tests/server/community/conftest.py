@@ -17,7 +17,8 @@ from realtime.broker import Broker
 from realtime.broker.memory import MemoryBroker
 from realtime.hub import Hub, HubOptions
 from realtime.presence.memory import MemoryPresence
-from realtime.socket import SocketOptions, Sockets
+from realtime.roster import SocketOptions
+from realtime.socket import Sockets
 from server.community.chat.channel import ChatChannels
 from server.community.chat.routes import routes
 from server.community.chat.service import Chat, ChatOptions
