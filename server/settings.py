@@ -223,8 +223,8 @@ class Settings:
     max_sockets: int = _setting(20_000, "WebSockets at once")
     socket_ticks: str = _setting(
         "",
-        "kind=ms,…: messages of these channels (as live) are gathered so long and sent as one; 0: each at once; kinds not "
-        "named: only when they come faster than they can be sent, 50 ms at most",
+        "kind=ms,…: messages of these channels (as live) are gathered so long and sent as one; 0: each at once; kinds "
+        "not named: only when they come faster than they can be sent, 50 ms at most",
     )
     socket_compress_above: int = _setting(
         0, "messages to many are compressed (permessage-deflate) from this size on, bytes; 0: no compression"

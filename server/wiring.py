@@ -211,7 +211,7 @@ class Wiring:
         self._closing.push_async_callback(self.limits.close)
         if settings.redis_url:
             there, self.bus = RedisPresence(settings.redis_url, linger=linger), RedisBroker(settings.redis_url)
-            self.hub = Hub(self.bus, there, node=self.node)
+            self.hub = Hub(self.bus, there, node=self.node, options=options)
         else:
             self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node, options=options)
         self.identity = Identity(self.database, settings, mailer=self.mailer, audit=self.audit, secrets=self.secrets)
