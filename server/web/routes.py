@@ -1,4 +1,4 @@
-"""The routes of the pages: `/`, `/watch/{id}`, `/studio`, `/docs`, `/assets/…`, and the page for everything else.
+"""The routes of the pages: `/`, `/watch/{id}`, `/studio`, `/account`, `/docs`, `/assets/…`, and the page for the rest.
 
 Pages are the same for everybody (what differs comes from the API), so they are answered from memory. Every page
 carries a content security policy that allows no inline script: text of users can never become code.
@@ -38,6 +38,16 @@ _HEADERS = {
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK = "no-cache"
 
+PAGES = {
+    "/": "home",
+    "/watch/{id}": "watch",
+    "/studio": "studio",
+    "/docs": "docs",
+    "/account": "account",
+    # where links of mails lead, and where a sign-in elsewhere comes back to
+    **{f"/account/{name}": "landing" for name in ("verify", "reset", "email", "export", "restore", "signin")},
+}
+
 BUNDLE: web.AppKey[Bundle] = web.AppKey("web_bundle", Bundle)
 
 
@@ -54,7 +64,7 @@ def install_pages(app: web.Application, *, root: Path = HERE, node_modules: Path
         app[BUNDLE] = bundle
 
     app.on_startup.append(load)
-    for path, name in (("/", "home"), ("/watch/{id}", "watch"), ("/studio", "studio"), ("/docs", "docs")):
+    for path, name in PAGES.items():
         app.router.add_get(path, _page(name))
     for path in ("/watch", "/watch/"):
         app.router.add_get(path, not_found_page)

@@ -157,9 +157,11 @@ class Totp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FactorList(msgspec.Struct, frozen=True, kw_only=True):
-    """needed: what a sign-in by password has to be completed with, one of these; empty: nothing."""
+    """needed: what a sign-in by password has to be completed with, one of these; empty: nothing. password: whether the
+    account has one."""
 
     needed: list[str]
+    password: bool
     totp: Totp
     passkeys: list[Passkey]
     recovery_codes_left: int

@@ -10,6 +10,7 @@ Owns nothing that lives: rows are in the database, challenges travel sealed.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +22,7 @@ from server.identity.accounts.store import set_password
 from server.identity.errors import WrongCredentials
 from server.identity.factors import lockout, recovery, store, totp
 from server.identity.factors.errors import (
+    BadChallenge,
     CodesLocked,
     FactorConflict,
     FactorNeeded,
@@ -42,7 +44,7 @@ from server.identity.factors.models import (
 from server.identity.factors.notices import Notices
 from server.identity.factors.passkeys import Asserted, Passkeys, shown
 from server.identity.factors.relying import RelyingParty
-from server.identity.factors.tickets import PASSKEY_SIGN_IN, SIGN_IN, STEP_UP, Tickets
+from server.identity.factors.tickets import PASSKEY_SIGN_IN, SIGN_IN, STEP_UP, Tickets, trace
 from server.identity.models import Account, SignedIn
 from server.identity.privacy.errors import AccountLeaving
 from server.kit.audit import Audit
@@ -106,7 +108,7 @@ class Factors:
 
     async def challenge(self, connection: Connection, account: Account, methods: Sequence[str]) -> str:
         """What goes back with the second factor: says who has shown what, and is good for five minutes."""
-        return self._tickets.give(SIGN_IN, account.id, methods=methods)[1]
+        return self._tickets.give(SIGN_IN, account.id, methods=methods, password=trace(account.password_hash))[1]
 
     async def signs_in(self, connection: Connection, user_id: UUID) -> bool:
         """Whether the account can be signed in to by a passkey alone."""
@@ -134,9 +136,12 @@ class Factors:
             asserted = await self.passkeys.asserted(body.passkey, ticket.challenge, ticket.user_id)
         async with self._database.transaction() as connection:
             await self._tickets.attempt(connection, ticket)
+            await store.lock_account(connection, ticket.user_id)
             account = await accounts.by_id(connection, ticket.user_id)
             if account is None or account.shut_out:
                 raise WrongCredentials("This account cannot sign in.")
+            if not hmac.compare_digest(ticket.password, trace(account.password_hash)):
+                raise BadChallenge("The account has another password by now; begin again.")
             shown = await self._show(connection, account, body.code, asserted, origin)
             if isinstance(shown, str):
                 await self._tickets.spend(connection, ticket)
@@ -228,8 +233,10 @@ class Factors:
         async with self._database.acquire() as connection:
             held = await store.held(connection, user_id)
             passkeys = await store.passkeys_of(connection, user_id)
+            account = await accounts.by_id(connection, user_id)
         return FactorList(
             needed=_names(held),
+            password=account is not None and bool(account.password_hash),
             totp=Totp(enabled=held.totp_since is not None, since=held.totp_since),
             passkeys=[shown(row) for row in passkeys],
             recovery_codes_left=held.recovery_codes,

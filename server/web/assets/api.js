@@ -23,25 +23,58 @@ const PLAIN = {
   503: 'The server is busy or restarting. Try again in a moment.',
 };
 
-/** Call the API. Adds the access token when somebody is signed in; a token that just ran out is renewed once. */
-export async function api(method, path, body, { signal, anonymous = false } = {}) {
-  const access = anonymous ? null : await token();
-  let response = await send(method, path, body, access, signal);
-  if (response.status === 401 && access) {
-    const fresh = await token({ not: access });
-    if (fresh) response = await send(method, path, body, fresh, signal);
-    if (response.status === 401) forget();
-  }
-  if (response.status === 204) return null;
-  const text = await response.text();
-  let data = null;
-  try { data = text ? JSON.parse(text) : null; } catch { /* not ours: a proxy's page */ }
-  if (response.ok) return data;
-  throw problem(response, data);
+/** Call the API; the answer's data. See `call`. */
+export async function api(method, path, body, options) {
+  return (await call(method, path, body, options)).data;
 }
 
-async function send(method, path, body, access, signal) {
+/**
+ * Call the API: {data, etag}. Adds the access token when somebody is signed in; a token that just ran out is renewed
+ * once. When the route wants the person to show again who is there, that is asked, and the call goes on.
+ */
+export async function call(method, path, body, { signal, anonymous = false, ifMatch } = {}) {
+  const response = await fetched(method, path, body, { signal, anonymous, ifMatch });
+  return { data: await read(response), etag: response.headers.get('ETag') };
+}
+
+/** The same for what is no JSON: the response as it is, when it went well. */
+export async function fetched(method, path, body, { signal, anonymous = false, ifMatch } = {}) {
+  const once = async (access) => {
+    const response = await send(method, path, body, access, signal, ifMatch);
+    if (response.ok) return { response };
+    return { response, problem: problem(response, await parsed(response)) };
+  };
+  const access = anonymous ? null : await token();
+  let outcome = await once(access);
+  if (outcome.response.status === 401 && access && OUR_TOKEN.has(outcome.problem.code)) {
+    const fresh = await token({ not: access });
+    if (fresh) outcome = await once(fresh);
+    if (outcome.response.status === 401 && OUR_TOKEN.has(outcome.problem.code)) forget();
+  }
+  if (outcome.problem?.code === 'step_up_required') {
+    const { stepUp } = await import('./stepup.js');
+    if (!await stepUp()) throw new ApiError('Nothing was done, because you did not confirm that it is you.', { code: 'not_confirmed' });
+    outcome = await once(await token());
+  }
+  if (outcome.problem) throw outcome.problem;
+  return outcome.response;
+}
+
+// other 401s are about what was sent, as a wrong code
+const OUR_TOKEN = new Set(['unauthorized', '']);
+
+async function read(response) {
+  return response.status === 204 ? null : parsed(response);
+}
+
+async function parsed(response) {
+  const text = await response.text();
+  try { return text ? JSON.parse(text) : null; } catch { return null; /* not ours: a proxy's page */ }
+}
+
+async function send(method, path, body, access, signal, ifMatch) {
   const headers = { Accept: 'application/json' };
+  if (ifMatch) headers['If-Match'] = ifMatch;
   if (access) headers.Authorization = `Bearer ${access}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   try {
@@ -54,7 +87,7 @@ async function send(method, path, body, access, signal) {
   }
 }
 
-function problem(response, data) {
+export function problem(response, data) {
   const retryAfter = Number(response.headers.get('Retry-After')) || data?.retry_after || 0;
   const { status } = response;
   const said = status < 500 ? data?.detail || data?.title : '';

@@ -1,6 +1,6 @@
 // The chat beside a live picture: what others write comes by the socket, what we write goes out with the moment of the
 // picture that we were seeing, so that a replay can show it there.
-import { openSignIn } from './account.js';
+import { openSignIn } from './signin.js';
 import { h, setText, toast } from './dom.js';
 import { setIcon } from './icons.js';
 import { Messages } from './messages.js';

@@ -1,5 +1,5 @@
 // The header of every page: theme, account, where we are.
-import { openSignIn } from './account.js';
+import { openSignIn } from './signin.js';
 import { $, h } from './dom.js';
 import { setIcon } from './icons.js';
 import { hue } from './format.js';
@@ -34,11 +34,13 @@ function paintAccount() {
     place.replaceChildren(h('button', { class: 'button small', type: 'button', onclick: () => openSignIn() }, 'Sign in'));
     return;
   }
-  const face = h('span', { class: 'face', 'aria-hidden': 'true' }, me.username.slice(0, 1).toUpperCase());
+  const face = h('span', { class: 'face', 'aria-hidden': 'true' },
+    me.picture ? h('img', { src: me.picture, alt: '', width: 36, height: 36 }) : me.username.slice(0, 1).toUpperCase());
   face.style.setProperty('--hue', hue(me.username));
   const menu = h('div', { class: 'menu account-menu', hidden: true },
     h('p', { class: 'menu-name' }, me.username),
     h('a', { class: 'menu-item', href: '/studio' }, 'Studio'),
+    h('a', { class: 'menu-item', href: '/account' }, 'Account'),
     h('button', { class: 'menu-item', type: 'button', onclick: leave }, 'Sign out'));
   const button = h('button', {
     class: 'face-button', type: 'button', 'aria-label': `Account of ${me.username}`, 'aria-expanded': 'false',

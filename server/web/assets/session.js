@@ -59,7 +59,9 @@ async function renew(not) {
 }
 
 function keep(answer, announce) {
-  store({ refresh_token: answer.refresh_token, user: answer.user ?? user() });
+  const before = user();
+  const same = !answer.user || before?.id === answer.user.id;
+  store({ refresh_token: answer.refresh_token, user: { ...(same ? before : {}), ...answer.user } });
   access = { token: answer.access_token, until: Date.now() + answer.expires_in * 1000 };
   channel?.postMessage({ access });
   if (announce) changed();
@@ -68,6 +70,21 @@ function keep(answer, announce) {
 
 /** After register or login: the answer of the API becomes the session of this profile. */
 export function begin(answer) { keep(answer, true); }
+
+/** After a step-up: an access token that says that who is there was shown. */
+export function proven({ access_token: made, expires_in: seconds }) {
+  if (!stored()) return;
+  access = { token: made, until: Date.now() + seconds * 1000 };
+  channel?.postMessage({ access });
+}
+
+/** What is shown of the account has changed: its name, its picture. */
+export function know(changes) {
+  const session = stored();
+  if (!session) return;
+  store({ ...session, user: { ...session.user, ...changes } });
+  changed();
+}
 
 export function forget() {
   if (!stored() && !access) return;

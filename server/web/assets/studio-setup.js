@@ -1,5 +1,5 @@
 // What the broadcast is called, and where the encoder sends it.
-import { field } from './account.js';
+import { field } from './field.js';
 import { api } from './api.js';
 import { confirm, copy, h, setText, toast } from './dom.js';
 import { icon } from './icons.js';

@@ -1,6 +1,6 @@
 // The studio: sign in, prepare a broadcast, see how it goes, keep or delete what was.
 import './header.js';
-import { signInForm } from './account.js';
+import { signInForm } from './signin.js';
 import { api } from './api.js';
 import { $, h } from './dom.js';
 import { onChange, user } from './session.js';

@@ -16,6 +16,7 @@ PAIRS = [
     ("accent", "accent-soft"),
     ("text", "accent-soft"),
     ("muted", "accent-soft"),
+    ("good", "panel"),
     ("bad", "panel"),
     ("bad", "bad-ground"),
     ("warn-text", "warn-ground"),

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from server.web import install_pages
 from server.web.files import load_bundle
-from server.web.routes import HERE
+from server.web.routes import HERE, PAGES
 
 Client = TestClient[web.Request, web.Application]
 
@@ -35,7 +35,7 @@ async def client(node_modules: Path) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/watch/0192f0c1-0000-7000-8000-000000000001", "/studio", "/docs"])
+@pytest.mark.parametrize("path", [path.replace("{id}", "0192f0c1-0000-7000-8000-000000000001") for path in PAGES])
 async def test_every_page_has_a_policy_without_inline_script(client: Client, path: str) -> None:
     answer = await client.get(path)
     text = gzip.decompress(await answer.read()).decode()
@@ -66,7 +66,7 @@ async def test_an_unknown_address_is_answered_by_a_page_with_a_way_home(client: 
 
 async def test_everything_a_page_names_is_there_and_keeps_for_good(client: Client) -> None:
     # swagger-ui is not among the packages of this test
-    for page in ("/", "/watch/x", "/studio"):
+    for page in ("/", "/watch/x", "/studio", "/account", "/account/reset"):
         text = gzip.decompress(await (await client.get(page)).read()).decode()
         names = set(re.findall(r'(?:src|href)="(/assets/[^"]+)"', text))
         assert len(names) > 5
@@ -153,6 +153,7 @@ def test_the_version_changes_with_any_byte(tmp_path: Path, node_modules: Path) -
 def test_the_pages_stay_small() -> None:
     """What a first visit to the watch page loads from us, gzipped, beside the player: kept under 60 kB."""
     bundle = load_bundle(HERE, HERE / "no-such-folder")
-    names = [name for name in bundle.assets if not name.startswith(("vendor/", "docs", "studio", "home"))]
+    others = ("vendor/", "docs", "studio", "home", "account", "landing", "section", "download", "stepup")
+    names = [name for name in bundle.assets if not name.startswith(others)]
     weight = sum(len(bundle.assets[name].gzip or bundle.assets[name].body) for name in names)
     assert weight < 60_000

@@ -51,6 +51,7 @@ async def test_an_app_is_added_and_completes_a_sign_in(
 async def test_the_list_and_turning_it_off(ada: Person, clock: Clock, events: Events) -> None:
     status, before = await ada.call("GET", "/factors")
     assert (status, before["needed"], before["totp"]["enabled"], before["recovery_codes_left"]) == (200, [], False, 0)
+    assert before["password"] is True
     await ada.with_totp(clock)
     _, on = await ada.call("GET", "/factors")
     assert (on["needed"], on["totp"]["enabled"], on["recovery_codes_left"]) == (["totp", "recovery"], True, 10)
@@ -240,3 +241,17 @@ def test_known_answers(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         assert totp.step_of(secret, code, 0) == moment // 30
         assert totp.step_of(secret, code, moment // 30) is None
         assert pyotp.TOTP(secret).at(moment) == code
+
+
+async def test_a_challenge_is_void_once_the_password_is_another(ada: Person, clock: Clock) -> None:
+    """Who knew the old password had a challenge for it when the owner changed that."""
+    await ada.with_totp(clock)
+    begun = await ada.begin()
+    await ada.post("/change-password", {"current_password": PASSWORD, "password": "a better horse battery"}, 204)
+    status, body = await send(
+        ada.client, "/login/second-factor", {"challenge": begun["challenge"], "code": ada.codes[0]}
+    )
+    assert (status, body["code"]) == (400, "bad_challenge")
+    begun = await ada.begin("a better horse battery")
+    code = {"challenge": begun["challenge"], "code": ada.codes[0]}
+    assert (await send(ada.client, "/login/second-factor", code))[0] == 200
