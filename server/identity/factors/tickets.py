@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import secrets as random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,9 @@ _PURPOSE = "factor challenge"
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
-    """bound: the account, for PASSKEY_ADD and STEP_UP with the session. methods: how the sign-in began."""
+    """bound: the account, for PASSKEY_ADD and STEP_UP with the session. methods: how the sign-in began.
+    password: for SIGN_IN the `trace` of the account's password then; when it has another one, the sign-in begins anew.
+    """
 
     id: UUID
     challenge: bytes
@@ -41,6 +44,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     user_id: UUID | None
     session_id: UUID | None
     methods: list[str]
+    password: bytes = b""
 
     @property
     def expires_at(self) -> datetime:
@@ -57,10 +61,11 @@ class Tickets:
         user_id: UUID | None = None,
         session_id: UUID | None = None,
         methods: Sequence[str] = (),
+        password: bytes = b"",
     ) -> tuple[Ticket, str]:
         """A new ticket, and how it is sent."""
         expires = (now() + LIFE).timestamp()
-        ticket = Ticket(uuid7(), random.token_bytes(32), expires, user_id, session_id, list(methods))
+        ticket = Ticket(uuid7(), random.token_bytes(32), expires, user_id, session_id, list(methods), password)
         sealed = self._secrets.seal(_PURPOSE, msgspec.msgpack.encode(ticket), purpose.encode())
         return ticket, base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
@@ -91,3 +96,8 @@ class Tickets:
     async def spend(self, connection: Connection, ticket: Ticket) -> None:
         """It was answered well: from the commit on it is good for nothing."""
         await store.spend(connection, ticket.id, now())
+
+
+def trace(password_hash: str) -> bytes:
+    """Tells one password from the next, in a sealed ticket."""
+    return hashlib.sha256(password_hash.encode()).digest()[:16]
