@@ -1,10 +1,15 @@
-"""The sessions of an account as their owner sees them, and their end."""
+"""The sessions of an account as their owner sees them, and their end.
+
+With somebody else's session ends what may have been begun in it: a change of the address that only waits for its link.
+"""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from server.identity import store
+from server.identity.accounts import store as mailed
+from server.identity.accounts.links import Purpose
 from server.identity.errors import NoSuchSession
 from server.identity.ground import Ground
 from server.identity.models import SessionList, SessionView
@@ -45,6 +50,8 @@ class Devices:
             if id not in await store.live_sessions(connection, caller.user_id):
                 raise NoSuchSession("You have no such session; perhaps it has ended already.")
             await store.revoke_sessions(connection, [id], "ended by its owner", now())
+            if id != caller.session_id:
+                await mailed.void_mail_tokens(connection, caller.user_id, [Purpose.CHANGE])
             await ground.audit.record(connection, caller.user_id, "session.revoked", origin, session=str(id))
         ground.ended([id])
 
@@ -54,6 +61,7 @@ class Devices:
         async with ground.database.transaction() as connection:
             ids = await store.live_sessions(connection, caller.user_id)
             ids = [id for id in ids if current or id != caller.session_id]
+            await mailed.void_mail_tokens(connection, caller.user_id, [Purpose.CHANGE])
             if ids:
                 await store.revoke_sessions(connection, ids, "ended by its owner", now())
                 await ground.audit.record(

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from server.identity.accounts import store
@@ -42,12 +42,11 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """One attempt that has been counted. locked: the account's count has just reached its bound. at: when it was."""
+    """One attempt that has been counted. locked: the account's count has just reached its bound."""
 
     here: bytes
     others: tuple[bytes, ...]
     locked: bool
-    at: datetime
 
 
 class Guesses:
@@ -86,12 +85,12 @@ class Guesses:
                     "Too many wrong passwords; wait, or set a new password by mail: that always works.", wait
                 )
             locked = locked or (key == everywhere and failures == settings.wrong_passwords_account)
-        return Guess(here, tuple(key for key in lanes if key != here), locked, at)
+        return Guess(here, tuple(key for key in lanes if key != here), locked)
 
     async def right(self, connection: Connection, guess: Guess) -> None:
         """It was the password: the place starts anew; strangers' failures stay counted."""
         await store.forgive(connection, [guess.here])
-        await store.uncount(connection, guess.others, guess.at)
+        await store.uncount(connection, guess.others)
 
     async def forgive(self, connection: Connection, names: Sequence[str], origin: Origin) -> None:
         """The owner has shown himself another way: whatever was guessed before counts no more, and not here."""
@@ -110,14 +109,21 @@ class Guesses:
         keys = [key for key, there in ((device, origin.device), (network, origin.address)) if there]
         return await store.remember(connection, user_id, keys, now(), _PLACES) > 0
 
-    async def may_mail(self, connection: Connection, email_key: str) -> bool:
-        """Whether one more mail that anybody can cause may go to this address: so many an hour."""
+    async def may_mail(self, connection: Connection, email_key: str, purpose: str) -> bool:
+        """Whether one more mail that anybody can cause may go to this address: so many an hour.
+
+        Each purpose counts by itself, so that whoever registers with a stranger's address again and again does not keep
+        the stranger from a new password; and its mails come again before the link of the last one is too old.
+        """
+        pause = _HOUR.total_seconds()
+        if purpose == "reset":
+            pause = min(pause, self._settings.reset_password_minutes * 60 / 2)
         _, wait = await store.attempt(
             connection,
-            self._key("mail", email_key),
+            self._key("mail", purpose, _mailbox(email_key)),
             after=max(self._settings.account_mails_per_hour, 1),
-            wait=_HOUR.total_seconds(),
-            most=_HOUR.total_seconds(),
+            wait=pause,
+            most=pause,
             forget=_HOUR,
             at=now(),
         )
@@ -128,3 +134,9 @@ class Guesses:
 
     def _key(self, *parts: str) -> bytes:
         return hmac.digest(self._secrets.key("attempts"), "\x00".join(parts).encode(errors="replace"), "sha256")
+
+
+def _mailbox(email_key: str) -> str:
+    """What many providers deliver to one mailbox: ada+one@… and a.da@… are ada@…."""
+    local, _, domain = email_key.rpartition("@")
+    return f"{local.partition('+')[0].replace('.', '')}@{domain}"

@@ -18,6 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from server.identity import notices, store
 from server.identity.access.offices import Offices
 from server.identity.accounts.changes import Changes
@@ -246,9 +248,16 @@ class Identity:
                 self._afterwards(self._failed(candidates[0], origin, locked=guess.locked))
             raise WrongCredentials("No account has this name and password.")
         async with self._database.transaction() as connection:
+            # the hash took its time: whoever changed the password meanwhile has ended the sessions that were there
+            lock = store.lock_shared if match.fresh is None else store.lock
+            locked = await lock(connection, account.id)
+            if locked is None or locked.password_hash not in (account.password_hash, match.fresh) or locked.shut_out:
+                raise WrongCredentials("No account has this name and password.")
+            account = locked
             await self._guesses.right(connection, guess)
             if match.fresh is not None:
                 await store.replace_hash(connection, account.id, account.password_hash, match.fresh)
+                account = msgspec.structs.replace(account, password_hash=match.fresh)
             try:
                 return await self._sign_in.complete(connection, account, origin, methods=["pwd"])
             except (SecondFactorRequired, AccountLeaving) as needed:

@@ -49,7 +49,15 @@ class SignIn:
     async def open_session(
         self, connection: Connection, account: Account, origin: Origin, *, methods: Sequence[str]
     ) -> SignedIn:
-        """A new session of an account that has shown enough, in the caller's transaction. Raises AccountLeaving."""
+        """A new session of an account that has shown enough, in the caller's transaction. Raises AccountLeaving.
+
+        The account is read again and held: whoever shuts it out, or sets a new password, does so before, or ends this
+        session too.
+        """
+        locked = await store.lock_shared(connection, account.id)
+        if locked is None:
+            raise Unauthorized("This account is gone.")
+        account = locked
         if account.leaves_at is not None and account.disabled_at is not None:
             raise AccountLeaving(restore_pass(self._ground.secrets, account.id, account.leaves_at), account.leaves_at)
         if account.disabled_at is not None:

@@ -71,6 +71,11 @@ async def lock(connection: Connection, user_id: UUID) -> Account | None:
     return _account(await connection.fetchrow(f"select {_ACCOUNT} from users u where id = $1 for update", user_id))
 
 
+async def lock_shared(connection: Connection, user_id: UUID) -> Account | None:
+    """The account as it is; until the end of the transaction nobody changes it, but others may hold it as well."""
+    return _account(await connection.fetchrow(f"select {_ACCOUNT} from users u where id = $1 for share", user_id))
+
+
 async def by_username(connection: Connection, name: str) -> Account | None:
     return _account(await connection.fetchrow(f"select {_ACCOUNT} from users u where username_key = lower($1)", name))
 

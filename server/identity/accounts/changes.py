@@ -16,6 +16,7 @@ from server.identity.guesses import Guesses
 from server.identity.models import Account, ChangePasswordBody
 from server.identity.names import check_email, email_key
 from server.identity.notices import email_changed, password_changed
+from server.identity.privacy import store as exports
 from server.kit.auth import Caller, Origin
 from server.kit.clock import now
 from server.kit.problems import Invalid, StepUpRequired
@@ -49,7 +50,8 @@ class Changes:
             if locked is None or locked.password_hash != account.password_hash:
                 raise PasswordChangedMeanwhile("The password was changed a moment ago; try again.")
             await store.set_password(connection, account.id, hash)
-            await store.void_mail_tokens(connection, account.id, [Purpose.RESET])
+            # a change of address that somebody else began in a session of this account must not outlive that session
+            await store.void_mail_tokens(connection, account.id, [Purpose.RESET, Purpose.CHANGE])
             ended = [id for id in await accounts.live_sessions(connection, account.id) if id != caller.session_id]
             await accounts.revoke_sessions(connection, ended, "the password was changed", now())
             await ground.audit.record(connection, account.id, "password.changed", origin, sessions_ended=len(ended))
@@ -72,7 +74,7 @@ class Changes:
             sharing = await accounts.by_email(connection, key)
             owner = sharing[0] if sharing and sharing[0].email_verified_at is not None else None
             token = await links.issue(connection, account, Purpose.CHANGE, address, key, timedelta(hours=hours))
-            if not await self._guesses.may_mail(connection, key):
+            if not await self._guesses.may_mail(connection, key, Purpose.CHANGE):
                 return
             if owner is not None and owner.id != account.id:
                 await store.void_mail_tokens(connection, account.id, [Purpose.CHANGE])
@@ -99,6 +101,7 @@ class Changes:
                 raise BadLink("This account is gone.")
             await self._registration.own(connection, account, mailed.email, mailed.email_key, at)
             await store.void_mail_tokens(connection, account.id, [Purpose.VERIFY, Purpose.RESET])
+            await exports.void_links(connection, account.id)  # they lie in the old mailbox
             await ground.audit.record(
                 connection, account.id, "email.changed", origin, old=account.email, new=mailed.email
             )

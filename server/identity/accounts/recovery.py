@@ -59,7 +59,7 @@ class ResetMails:
         async with self._database.transaction() as connection:
             await store.lock_address(connection, key)
             found = await accounts.by_email(connection, key)
-            if not found or not await self._guesses.may_mail(connection, key):
+            if not found or not await self._guesses.may_mail(connection, key, Purpose.RESET):
                 return
             for account in found[:_CLAIMANTS]:
                 if account.disabled_at is None:

@@ -128,7 +128,7 @@ class Registration:
             return
         await store.lapse(connection, account.id, None if owner is None else at)
         token = await links.issue(connection, account, Purpose.VERIFY, account.email, key, life)
-        if not await self._guesses.may_mail(connection, key):
+        if not await self._guesses.may_mail(connection, key, Purpose.VERIFY):
             return
         if owner is None:
             values: dict[str, object] = {

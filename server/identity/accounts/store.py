@@ -138,13 +138,16 @@ async def attempt(
         "with given as (select $1::bytea as key, $2::timestamptz as at, $3::int as after, $4::float8 as wait,"
         " $5::float8 as most, $6::interval as forget)"
         " insert into attempts as a (key, failures, last_at, blocked_until)"
-        " select key, 1, at, at + make_interval(secs => case when after <= 1 then least(wait, most) else 0 end)"
+        " select key, 1, at,"
+        " case when after <= 1 then at + make_interval(secs => least(wait, most)) else '-infinity' end"
         " from given on conflict (key) do update set"
         " failures = case when a.last_at < $2::timestamptz - $6::interval then 1 else a.failures + 1 end,"
         " last_at = $2::timestamptz,"
-        " blocked_until = $2::timestamptz + make_interval(secs => case"
-        "   when (case when a.last_at < $2::timestamptz - $6::interval then 1 else a.failures + 1 end) < $3::int then 0"
-        "   else least($4::float8 * power(2::float8, least(a.failures + 1 - $3::int, 30)), $5::float8) end)"
+        " blocked_until = case"
+        "   when (case when a.last_at < $2::timestamptz - $6::interval then 1 else a.failures + 1 end) < $3::int"
+        "   then '-infinity'"  # no moment: others who came at the same time, by another clock, must not wait for it
+        "   else $2::timestamptz + make_interval("
+        "     secs => least($4::float8 * power(2::float8, least(a.failures + 1 - $3::int, 30)), $5::float8)) end"
         " where a.blocked_until <= $2::timestamptz returning failures",
         key,
         at,
@@ -163,12 +166,12 @@ async def forgive(connection: Connection, keys: Collection[bytes]) -> None:
     await connection.execute("delete from attempts where key = any($1)", list(keys))
 
 
-async def uncount(connection: Connection, keys: Collection[bytes], at: datetime) -> None:
+async def uncount(connection: Connection, keys: Collection[bytes]) -> None:
     """The last attempt was none in vain."""
     await connection.execute(
-        "update attempts set failures = failures - 1, blocked_until = $2 where key = any($1) and failures > 0",
+        "update attempts set failures = failures - 1, blocked_until = '-infinity'"
+        " where key in (select key from attempts where key = any($1) and failures > 0 order by key for update)",
         list(keys),
-        at,
     )
 
 

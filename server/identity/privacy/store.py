@@ -40,11 +40,17 @@ async def latest_export(connection: Connection, user_id: UUID) -> Export | None:
 async def export_of_token(connection: Connection, token_hash: bytes, at: datetime) -> Export | None:
     return _export(
         await connection.fetchrow(
-            f"select {_EXPORT} from exports where token_hash = $1 and state = 'ready' and expires_at > $2",
+            f"select {_EXPORT} from exports where token_hash = $1 and state = 'ready' and expires_at > $2"
+            " and exists (select from users u where u.id = exports.user_id and u.disabled_at is null)",
             token_hash,
             at,
         )
     )
+
+
+async def void_links(connection: Connection, user_id: UUID) -> None:
+    """Links to archives that are in mails lead nowhere any more; their owner fetches them signed in."""
+    await connection.execute("update exports set token_hash = null where user_id = $1", user_id)
 
 
 async def begin_attempt(connection: Connection, id: UUID, prefix: str, total: int) -> tuple[Export, str | None] | None:

@@ -133,3 +133,31 @@ async def test_an_owned_address_cannot_be_taken_nor_found_out(client: Client, ma
     assert (await post(client, "change-email/confirm", token=link))[0] in (400, 409)
     status, body = await post(client, "login", email="later@example.org", password=PASSWORD)
     assert (status, body["user"]["username"]) == (200, "eve")
+
+
+async def test_a_change_of_address_does_not_outlive_who_began_it(client: Client, mailbox: Mailbox) -> None:
+    """Somebody at a session of mine has a link sent to his own address; I shut him out before he follows it."""
+    ada = await verified(client, mailbox, "ada", "ada@example.org")
+    mine = bearer(str(ada["access_token"]))
+
+    async def taken_over() -> str:
+        _, his = await post(client, "login", email="ada", password=PASSWORD)
+        await post(client, "change-email", bearer(his["access_token"]), email="thief@example.org")
+        return mailbox.to("thief@example.org", "confirm_new_email")[-1].token
+
+    async def end_one() -> int:
+        listed = await (await client.get("/api/v1/auth/sessions", headers=mine)).json()
+        others = [item["id"] for item in listed["items"] if not item["current"]]
+        return [(await client.delete(f"/api/v1/auth/sessions/{id}", headers=mine)).status for id in others][-1]
+
+    async def end_all() -> int:
+        return (await client.delete("/api/v1/auth/sessions", headers=mine)).status
+
+    async def change_password() -> int:
+        return (await post(client, "change-password", mine, current_password=PASSWORD, password=NEW))[0]
+
+    for shut_out in (end_one, end_all, change_password):
+        token = await taken_over()
+        assert await shut_out() == 204
+        assert (await post(client, "change-email/confirm", token=token))[0] == 400
+    assert (await post(client, "login", email="ada@example.org", password=NEW))[0] == 200

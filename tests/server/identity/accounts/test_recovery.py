@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from server.identity.passwords import Match, Passwords
 from server.identity.service import Identity
 from storage.postgres import Database
 from tests.server.identity.accounts.test_verification import verified
@@ -134,3 +138,41 @@ async def test_what_breaks_before_the_commit_changes_nothing(
     assert (await client.get("/api/v1/auth/profile", headers=bearer(str(ada["access_token"])))).status == 200
     assert (await login(client, "ada", PASSWORD))[0] == 200
     assert (await post(client, "reset-password/confirm", token=token, password=NEW))[0] == 204
+
+
+async def test_who_is_just_signing_in_does_not_outlive_the_reset(
+    client: Client, identity: Identity, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old password's hash is being computed while its owner sets a new one."""
+    await verified(client, mailbox, "ada")
+    token = await ask(client, identity, mailbox, "ada@example.org")
+    match, computed, go_on = Passwords.match, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: Passwords, password: str, candidates: Sequence[str]) -> Match | None:
+        found = await match(self, password, candidates)
+        computed.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(Passwords, "match", slow)
+    thief = asyncio.create_task(login(client, "ada", PASSWORD))
+    await computed.wait()
+    assert (await post(client, "reset-password/confirm", token=token, password=NEW))[0] == 204
+    go_on.set()
+    status, body = await thief
+    assert (status, body["code"]) == (401, "wrong_credentials")
+
+
+async def test_a_stranger_who_registers_with_an_address_does_not_keep_its_owner_from_a_new_password(
+    make_identity: MakeIdentity, mailbox: Mailbox
+) -> None:
+    identity = await make_identity(account_mails_per_hour=3)
+    async with serve(identity) as client:
+        await verified(client, mailbox, "ada")
+        for number in range(6):
+            await register(client, f"stranger{number}", "ada@example.org")
+        for number in range(6):
+            await register(client, f"other{number}", f"a.da+{number}@example.org")
+        assert len(mailbox.sent) == 3
+        token = await ask(client, identity, mailbox, "ada@example.org")
+        assert (await post(client, "reset-password/confirm", token=token, password=NEW))[0] == 204

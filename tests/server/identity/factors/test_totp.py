@@ -251,7 +251,7 @@ async def test_a_challenge_is_void_once_the_password_is_another(ada: Person, clo
     status, body = await send(
         ada.client, "/login/second-factor", {"challenge": begun["challenge"], "code": ada.codes[0]}
     )
-    assert (status, body["code"]) == (400, "bad_challenge")
+    assert (status, body["code"]) == (401, "bad_challenge")
     begun = await ada.begin("a better horse battery")
     code = {"challenge": begun["challenge"], "code": ada.codes[0]}
     assert (await send(ada.client, "/login/second-factor", code))[0] == 200

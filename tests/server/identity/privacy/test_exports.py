@@ -95,6 +95,25 @@ async def test_who_may_fetch_it(here: Place) -> None:
     await here.call("GET", ME + "/export", token=fresh["access_token"])
 
 
+async def test_a_link_is_dead_with_the_address_it_went_to_and_with_the_account(here: Place) -> None:
+    """Whoever reads the old mailbox must not get the archive."""
+    ada = await here.register("ada")
+    await export(here, ada)
+    link = {"token": here.token(ada.email, "export")}
+    await here.call("POST", "/api/v1/exports/file", link)
+    await ada.call("POST", "/api/v1/auth/change-email", {"email": "ada@new.example.org"}, expect=202)
+    await here.idle()
+    moved = {"token": here.token("ada@new.example.org", "email")}
+    await here.call("POST", "/api/v1/auth/change-email/confirm", moved, expect=204)
+    await here.call("POST", "/api/v1/exports/file", link, expect=404)
+    await ada.call("GET", ME + "/export/file")
+    await export(here, ada)
+    link = {"token": here.token("ada@new.example.org", "export")}
+    await here.call("POST", "/api/v1/exports/file", link)
+    await ada.call("DELETE", ME, expect=202)
+    await here.call("POST", "/api/v1/exports/file", link, expect=404)
+
+
 async def test_parts_of_it(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "PIECE_BYTES", 700)
     ada = await here.register("ada")
