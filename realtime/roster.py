@@ -208,7 +208,9 @@ class Roster:
             for at, session in enumerate(list(self._sessions)):
                 silent = now - session.heard_at
                 if session.codec.listens:
-                    if silent >= options.ping_seconds:  # the kernel finds out whether the peer takes it
+                    if session.gone:
+                        session.lost()
+                    elif silent >= options.ping_seconds:  # the kernel finds out whether the peer takes it
                         session.heard_at = now
                         session.write(session.codec.heartbeat)
                 elif silent >= options.dead_seconds:

@@ -106,6 +106,14 @@ class Session:
         """Bytes that the peer has not taken yet."""
         return self._transport.get_write_buffer_size()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is broken, or hung up."""
+        return self._transport.is_closing()
+
+    def lost(self) -> None:
+        """The connection was found gone. Who reads from it notices by itself."""
+
     def end(self, code: CloseCode) -> None:
         """Write the close frame, behind what waits already, and nothing after it. Returns at once."""
         if self.ended is None:

@@ -25,6 +25,7 @@ from server.kit.http import install, runner
 from server.kit.http.connections import room_for
 from server.kit.http.install import MEDIA_PREFIXES
 from server.kit.logs import configure
+from server.ops import eventstream
 from server.ops import routes as operation
 from server.settings import Settings
 from server.streaming.addresses import Address
@@ -64,6 +65,7 @@ def build_app(wiring: Wiring) -> web.Application:
         channels.routes(wiring.channels, wiring.addresses, wiring.director),
         broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
         chat.routes(wiring.chat),
+        eventstream.routes(wiring.events),
         audit.routes(wiring.audit),
         apikeys.routes(wiring.keys),
         operation.routes(wiring.health, wiring.metrics, settings),

@@ -22,6 +22,7 @@ from media.transcode.image import Images
 from media.transcode.thumbnail import Thumbnailer
 from realtime.broker.memory import MemoryBroker
 from realtime.broker.redis import RedisBroker
+from realtime.events import Events
 from realtime.hub import Hub, HubOptions, ticks
 from realtime.presence.memory import MemoryPresence
 from realtime.presence.redis import RedisPresence
@@ -261,6 +262,7 @@ class Wiring:
                 compress_above=settings.socket_compress_above,
             ),
         )
+        self.events = Events(self.sockets.roster)
 
     async def _start_features(self) -> None:
         settings = self.settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from realtime.broker import Broker
 from realtime.broker.memory import MemoryBroker
+from realtime.events import Events
 from realtime.hub import Hub, HubOptions
 from realtime.presence import Presence
 from realtime.presence.memory import MemoryPresence
@@ -185,6 +187,59 @@ class Client:
         await asyncio.gather(self._reading, return_exceptions=True)
 
 
+class Stream:
+    """A reader of server-sent events, as a browser's: its last id is that of the last event that was whole."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+        self.status = answer.status
+        self.last_event_id = ""
+        self.comments = 0
+        self.told: deque[dict[str, Any]] = deque()
+        self.ended = False
+        self._news = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        event: dict[str, str] = {}
+        with contextlib.suppress(aiohttp.ClientError):
+            while line := (await self.answer.content.readline()).decode():
+                name, _, value = line.rstrip("\n").partition(":")
+                if line == "\n":
+                    self.last_event_id = event.get("id", self.last_event_id)
+                    if "data" in event:
+                        told = msgspec.json.decode(event["data"])
+                        assert told["type"] == event["event"]
+                        self.told.append(told)
+                    event = {}
+                elif name:
+                    event[name] = value.removeprefix(" ")
+                else:
+                    self.comments += 1
+                self._news.set()
+        self.ended = True
+        self._news.set()
+
+    async def hear(self, type: str, within: float = 10.0, **fields: Any) -> dict[str, Any]:
+        async with asyncio.timeout(within):
+            while True:
+                while self.told:
+                    told = self.told.popleft()
+                    if told["type"] == type and all(told.get(name) == value for name, value in fields.items()):
+                        return told
+                assert not self.ended, f"the stream ended while waiting for {type}"
+                self._news.clear()
+                await self._news.wait()
+
+    def offsets(self, channel: str) -> list[int]:
+        return [told["offset"] for told in self.told if told["type"] == "message" and told["channel"] == channel]
+
+    async def close(self) -> None:
+        self.answer.close()
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+
 class Node:
     def __init__(
         self,
@@ -214,12 +269,15 @@ class Node:
             origins=origins,
             options=socket_options,
         )
+        self.events = Events(self.sockets.roster)
         self.url = ""
         self._clients: list[Client] = []
+        self._streams: list[Stream] = []
 
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/ws", self.sockets.handle)
+        app.router.add_get("/events", self._listen)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -234,6 +292,8 @@ class Node:
     async def close(self) -> None:
         for client in self._clients:
             await client.close()
+        for stream in self._streams:
+            await stream.close()
         await self.sockets.close()
         await self.hub.close()
         await self._http.close()
@@ -252,6 +312,25 @@ class Node:
         if welcome:
             await client.hear("welcome")
         return client
+
+    async def listen(
+        self, *channels: str, token: str = "", last_event_id: str = "", viewer: str = "somebody"
+    ) -> Stream:
+        headers = {"X-Viewer": viewer}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id
+        query = {"channels": ",".join(channels)}
+        answer = await self._http.get(self.url.removesuffix("/ws") + "/events", params=query, headers=headers)
+        stream = Stream(answer)
+        self._streams.append(stream)
+        return stream
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        who = await self.tokens.authenticate(token) if token else None
+        return await self.events.handle(request, request.query["channels"].split(","), "", who, token)
 
     async def get(self, **options: Any) -> aiohttp.ClientResponse:
         headers = {

@@ -1,0 +1,48 @@
+"""`GET /events` as a declared route: realtime's event streams, with the kit's way of knowing the caller."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from realtime.events import Events
+from realtime.protocol.events import MOST_CHANNELS
+from server.kit.http.call import Call
+from server.kit.http.routes import Access, Routes
+from server.kit.http.wrapper import bearer
+from server.kit.problems import Forbidden, NotFound, TooManyRequests, Unavailable
+
+
+class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    channels: Annotated[
+        str,
+        Meta(min_length=1, max_length=10_000, description=f"1 to {MOST_CHANNELS} channels, as live:0192…,live:0193…"),
+    ]
+    last_event_id: Annotated[
+        str, Meta(max_length=8192, description="for who cannot set the header Last-Event-ID, which goes before it")
+    ] = ""
+
+
+def routes(events: Events) -> Routes:
+    api = Routes("chat")
+
+    @api.get(
+        "/events",
+        access=Access.ANYONE,
+        summary="Listen to channels as server-sent events",
+        errors=(Forbidden, NotFound, TooManyRequests, Unavailable),
+    )
+    async def listen(call: Call, query: EventsQuery) -> web.StreamResponse:
+        """A stream of `text/event-stream` that goes on until one side ends it. Each event's name is the type of a
+        message of the socket and its data that message as JSON: `ack` once for each channel, as for `subscribe`, then
+        `message`, `presence`, `state`, `closed`, `notice`, and `end` with a close code. Send the id of the last event
+        as `Last-Event-ID` (browsers do) and each `ack` has exactly what was missed, with `recovered: true`, or the
+        latest messages with `recovered: false`. See docs/realtime.md.
+        """
+        channels = [name.strip() for name in query.channels.split(",")]
+        token = bearer(call.request) or ""
+        return await events.handle(call.request, channels, query.last_event_id, call.caller, token)
+
+    return api
