@@ -1,4 +1,5 @@
-"""`bin/admin`: make an administrator; and what an operator does to accounts: roles, tier, end-sessions, rotate-keys."""
+"""`bin/admin`: make an administrator; and what an operator does to accounts: roles, tier, end-sessions, forget-factors;
+and rotate-keys."""
 
 from __future__ import annotations
 
@@ -12,12 +13,14 @@ from uuid import UUID
 from server.commands import CommandError, database_address, run, say
 from server.identity.access.roles import ROLES, TIERS
 from server.identity.service import Identity
-from server.kit.mail import NoMail
+from server.integrations.mail.queue import Mails
+from server.integrations.mail.templates import Templates
 from server.kit.problems import Problem
 from server.kit.secrets import Secrets
 from server.settings import Settings
 from server.trust.audit.service import AuditLog
 from server.wiring import MIGRATIONS
+from storage.jobs import Jobs
 from storage.postgres import Database, migrate
 
 
@@ -97,6 +100,22 @@ def _end_sessions(given: Sequence[str]) -> None:
     run(_with_identity(end))
 
 
+def _forget_factors(given: Sequence[str]) -> None:
+    arguments = argparse.ArgumentParser(
+        prog="bin/admin forget-factors",
+        description="Delete the authenticator app, the passkeys and the recovery codes of somebody who has lost them. "
+        "Make sure first that it is really the owner who asks: afterwards the password alone signs in.",
+    )
+    arguments.add_argument("username")
+    options = arguments.parse_args(given)
+
+    async def forget(identity: Identity) -> str:
+        gone = await identity.offices.forget_factors(await _id(identity, options.username))
+        return f"{options.username} had: {', '.join(gone)}; gone." if gone else f"{options.username} has none."
+
+    run(_with_identity(forget))
+
+
 def _rotate_keys(given: Sequence[str]) -> None:
     argparse.ArgumentParser(
         prog="bin/admin rotate-keys",
@@ -113,6 +132,7 @@ _COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
     "roles": _roles,
     "tier": _tier,
     "end-sessions": _end_sessions,
+    "forget-factors": _forget_factors,
     "rotate-keys": _rotate_keys,
 }
 
@@ -135,7 +155,8 @@ async def _with_identity(act: Callable[[Identity], Awaitable[str]]) -> None:
             secrets = Secrets(database, settings.secret_key)
             await secrets.start()
             audit = AuditLog(database, settings.audit_retention_days)
-            identity = Identity(database, settings, mailer=NoMail(), audit=audit, secrets=secrets)
+            mailer = Mails(Jobs(), secrets, Templates(settings.base_url))  # whoever does the jobs sends them
+            identity = Identity(database, settings, mailer=mailer, audit=audit, secrets=secrets)
             try:
                 done = await act(identity)
             except Problem as problem:

@@ -44,6 +44,12 @@ async def email_changed(ground: Ground, connection: Connection, account: Account
     await _send(ground, connection, account, "email_changed", values)
 
 
+async def factors_removed(ground: Ground, connection: Connection, account: Account) -> None:
+    what = "The operator of the server removed every second factor"
+    values: dict[str, object] = {"username": account.username, "what": what, "when": _when()}
+    await _send(ground, connection, account, "factor_changed", values)
+
+
 async def _send(
     ground: Ground, connection: Connection, account: Account, template: str, values: dict[str, object]
 ) -> None:

@@ -65,6 +65,8 @@ async def test_what_an_operator_does_to_an_account(database_url: str) -> None:
 
     assert await does("roles", "KEEPER", "moderator", "admin") == (0, "keeper has the roles: admin, moderator.\n")
     assert await does("end-sessions", "keeper") == (0, "0 sessions of keeper ended.\n")
+    assert await does("forget-factors", "keeper") == (0, "keeper has none.\n")
+    assert await does("forget-factors", "nobody") == (1, "Nobody has the username nobody.\n")
     assert await does("roles", "keeper") == (1, "This is the only administrator; make another one first.\n")
 
 

@@ -1,5 +1,5 @@
-"""Giving roles and tiers to accounts. What was given holds for tokens that are out already: here at once, in every
-other process within two seconds."""
+"""What others do to an account: giving roles and tiers, and taking second factors away from who has lost them. What was
+given holds for tokens that are out already: here at once, in every other process within two seconds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from msgspec import Meta
 from server.identity import store
 from server.identity.access.roles import Role, Tier, permissions_of
 from server.identity.errors import LastAdmin, NoSuchAccount
+from server.identity.factors import store as factors
 from server.identity.ground import Ground
 from server.identity.models import Account, Facts
+from server.identity.notices import factors_removed
 from server.kit.auth import ADMIN, Origin
 
 
@@ -88,6 +90,20 @@ class Offices:
             await store.account_changed(connection, user_id)
         self._tell(changed)
         return _office(changed)
+
+    async def forget_factors(self, user_id: UUID) -> list[str]:
+        """The operator has made sure by other means who has lost his authenticator app, passkeys and recovery codes:
+        they are deleted, and the password, or one set by mail, is enough again. What there was. Raises NoSuchAccount.
+        """
+        async with self._ground.database.transaction() as connection:
+            account = _there(await store.lock(connection, user_id))
+            held = await factors.held(connection, user_id)
+            gone = ["authenticator app"] * (held.totp_since is not None) + ["passkeys"] * (held.passkeys > 0)
+            await factors.forget(connection, user_id)
+            if gone:
+                await self._ground.audit.record(connection, user_id, "factors.removed", None, by="operator", what=gone)
+                await factors_removed(self._ground, connection, account)
+        return gone
 
     def _tell(self, account: Account) -> None:
         facts = Facts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from server.identity.service import Identity
 from tests.fakes.authenticator import Authenticator
 from tests.server.identity.factors.stack import Clock, Person, by_passkey, person, send
@@ -69,3 +71,16 @@ async def _reset(identity: Identity, mailbox: Mailbox, whose: Person) -> None:
     assert await do_resets(identity) == 1
     token = mailbox.to(email, "reset_password")[-1].token
     assert (await post(whose.client, "reset-password/confirm", token=token, password=NEW))[0] == 204
+
+
+async def test_the_operator_lets_somebody_in_who_has_lost_everything(
+    identity: Identity, ada: Person, clock: Clock, mailbox: Mailbox, events: Events
+) -> None:
+    await ada.with_totp(clock)
+    assert await identity.offices.forget_factors(UUID(ada.id)) == ["authenticator app"]
+    assert (await send(ada.client, "/login", {"email": "ada", "password": PASSWORD}))[0] == 200
+    assert (await ada.call("GET", "/factors"))[1]["recovery_codes_left"] == 0
+    assert "factors.removed" in events.of(ada.id)
+    assert "operator" in mailbox.to("ada@example.org", "factor_changed")[-1].values["what"]
+    assert await identity.offices.forget_factors(UUID(ada.id)) == []
+    assert events.of(ada.id).count("factors.removed") == 1
