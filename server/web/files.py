@@ -23,11 +23,7 @@ TYPES = {
     ".png": "image/png",
 }
 
-VENDOR = {
-    "vendor/hls.mjs": "hls.js/dist/hls.min.mjs",
-    "vendor/swagger-ui.js": "swagger-ui-dist/swagger-ui-bundle.js",
-    "vendor/swagger-ui.css": "swagger-ui-dist/swagger-ui.css",
-}
+VENDOR = {"vendor/hls.mjs": "hls.js/dist/hls.min.mjs"}
 """Name under /assets → file in node_modules."""
 
 

@@ -20,14 +20,11 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 NODE_MODULES = HERE.parent.parent / "node_modules"
 
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'{style}; img-src 'self' data: blob:; "
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self' ws: wss:; "
     "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
-CONTENT_SECURITY_POLICY = _POLICY.format(style="")
-# swagger-ui writes style attributes
-LOOSER_STYLE_POLICY = _POLICY.format(style=" 'unsafe-inline'")
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -80,10 +77,8 @@ async def not_found_page(request: web.Request) -> web.StreamResponse:
 
 
 def _page(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    policy = LOOSER_STYLE_POLICY if name == "docs" else CONTENT_SECURITY_POLICY
-
     async def page(request: web.Request) -> web.StreamResponse:
-        return _answer(request, request.app[BUNDLE].pages[name], _ASK, policy)
+        return _answer(request, request.app[BUNDLE].pages[name], _ASK, CONTENT_SECURITY_POLICY)
 
     return page
 

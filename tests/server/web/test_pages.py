@@ -65,8 +65,7 @@ async def test_an_unknown_address_is_answered_by_a_page_with_a_way_home(client: 
 
 
 async def test_everything_a_page_names_is_there_and_keeps_for_good(client: Client) -> None:
-    # swagger-ui is not among the packages of this test
-    for page in ("/", "/watch/x", "/studio", "/account", "/account/reset"):
+    for page in ("/", "/watch/x", "/studio", "/account", "/account/reset", "/docs"):
         text = gzip.decompress(await (await client.get(page)).read()).decode()
         names = set(re.findall(r'(?:src|href)="(/assets/[^"]+)"', text))
         assert len(names) > 5
@@ -131,10 +130,13 @@ async def test_only_what_was_read_at_start_is_served(client: Client, path: str) 
     assert answer.status == 404
 
 
-async def test_a_missing_package_says_what_to_run(client: Client) -> None:
-    answer = await client.get("/assets/vendor/swagger-ui.js")
-    assert answer.status == 404
-    assert "npm ci" in await answer.text()
+async def test_a_missing_package_says_what_to_run(tmp_path: Path) -> None:
+    app = web.Application()
+    install_pages(app, node_modules=tmp_path)
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.get("/assets/vendor/hls.mjs")
+        assert answer.status == 404
+        assert "npm ci" in await answer.text()
 
 
 def test_the_version_changes_with_any_byte(tmp_path: Path, node_modules: Path) -> None:
