@@ -33,6 +33,7 @@ def routes(events: Events) -> Routes:
         access=Access.ANYONE,
         summary="Listen to channels as server-sent events",
         errors=(Forbidden, NotFound, TooManyRequests, Unavailable),
+        file_result=("text/event-stream",),
     )
     async def listen(call: Call, query: EventsQuery) -> web.StreamResponse:
         """A stream of `text/event-stream` that goes on until one side ends it. Each event's name is the type of a

@@ -79,6 +79,7 @@ def routes(health: Health, metrics: Metrics, settings: Settings) -> Routes:
         limits="none",
         summary="Figures for Prometheus",
         errors=(Unauthorized, Forbidden),
+        file_result=("text/plain",),
     )
     async def figures(call: Call) -> web.Response:
         permit(call)
@@ -88,10 +89,12 @@ def routes(health: Health, metrics: Metrics, settings: Settings) -> Routes:
     return api
 
 
+_OF_PROXIES = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Via")
+
+
 def _hidden(call: Call) -> bool:
     """A proxy that is not trusted stands in between, so who asks is not known."""
-    through = "X-Forwarded-For" in call.request.headers or "Forwarded" in call.request.headers
-    return through and call.address == (call.request.remote or "")
+    return call.address == (call.request.remote or "") and any(name in call.request.headers for name in _OF_PROXIES)
 
 
 def is_private(address: str) -> bool:

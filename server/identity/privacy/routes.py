@@ -46,6 +46,8 @@ def routes(exports: Exports, departures: Departures, sessions: Sessions) -> Rout
         step_up=True,
         keys=False,
         errors=(NoExport, BadRange),
+        file_result=("application/zip",),
+        ranges=True,
     )
     async def fetch(call: Call) -> web.StreamResponse:
         """A ZIP file. Takes Range for one part, to go on after a break."""
@@ -57,6 +59,8 @@ def routes(exports: Exports, departures: Departures, sessions: Sessions) -> Rout
         summary="Fetch an archive with the link from the mail",
         limits="refresh",
         errors=(NoExport, BadRange),
+        file_result=("application/zip",),
+        ranges=True,
     )
     async def fetch_by_link(call: Call, body: ExportTokenBody) -> web.StreamResponse:
         """`token` is what follows # in the link."""

@@ -37,6 +37,12 @@ HEADERS: dict[str, Any] = {
         "description": "`true`: this is the stored answer to an earlier request with the same key.",
         "schema": {"type": "string", "enum": ["true"]},
     },
+    "Location": {"description": "Where to go on.", "schema": {"type": "string"}},
+    "Accept-Ranges": {"description": "Range is taken.", "schema": {"type": "string", "enum": ["bytes"]}},
+    "Content-Range": {
+        "description": "Which part this is, of how many bytes; after a 416 the size alone.",
+        "schema": {"type": "string", "pattern": r"^bytes ([0-9]+-[0-9]+|\*)/[0-9]+$"},
+    },
     "WWW-Authenticate": {
         "description": "The scheme that is asked for (RFC 6750).",
         "schema": {"type": "string", "examples": ["Bearer"]},
@@ -57,6 +63,13 @@ PARAMETERS: dict[str, Any] = {
         "description": "The ETag of what you have read: what somebody changed since is then not overwritten (412).",
         "schema": {"type": "string", "pattern": rf"^(\*|{TAG}(, {TAG})*)$"},
         "example": '"3.9f86d081884c7d65"',
+    },
+    "Range": {
+        "name": "Range",
+        "in": "header",
+        "description": "One part, to go on after a break (RFC 9110, section 14). What is not understood is left out.",
+        "schema": {"type": "string"},
+        "example": "bytes=0-1023",
     },
     "If-None-Match": {
         "name": "If-None-Match",
@@ -133,6 +146,8 @@ def header_parameters(route: Route) -> Iterable[dict[str, Any]]:
         yield PARAMETERS["If-Match"]
     if route.etag:
         yield PARAMETERS["If-None-Match"]
+    if route.ranges:
+        yield PARAMETERS["Range"]
 
 
 def headers_of_success(route: Route) -> list[str]:
@@ -142,6 +157,10 @@ def headers_of_success(route: Route) -> list[str]:
         names.append("ETag")
     if route.idempotent:
         names.append("Idempotency-Replayed")
+    if 300 <= route.status < 400:
+        names.append("Location")
+    if route.ranges:
+        names.append("Accept-Ranges")
     return names
 
 

@@ -52,6 +52,7 @@ from server.kit.problems import (
 
 _HEADERS_OF_PROBLEMS = {
     "401": ("WWW-Authenticate",),
+    "416": ("Content-Range",),
     "429": ("RateLimit-Policy", "RateLimit", "Retry-After"),
     "503": ("Retry-After",),
 }
@@ -188,9 +189,14 @@ def _responses(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": phrase}
     if route.result is not None and not sends_itself(route.result):
         success["content"] = {"application/json": _media(route.result, route.example_result, schema_of)}
+    if route.file_result:
+        success["content"] = {kind: {} for kind in route.file_result}
     limits = [] if route.limits == NONE else ["RateLimit-Policy", "RateLimit"]
     success["headers"] = refer(*headers_of_success(route), *limits)
     responses = {str(route.status): success}
+    if route.ranges:
+        headers = refer(*headers_of_success(route), "Content-Range", *limits)
+        responses["206"] = {**success, "description": "The part that Range asks for", "headers": headers}
     if route.etag:
         responses["304"] = {
             "description": "Not changed since the ETag in If-None-Match",

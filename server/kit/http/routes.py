@@ -52,6 +52,8 @@ class Route:
     if_match: bool | str  # "required": a request without it is refused
     audit: str | None
     file_body: tuple[str, ...]
+    file_result: tuple[str, ...]
+    ranges: bool
     example_body: Any
     example_result: Any
     takes_call: bool
@@ -102,6 +104,8 @@ class Routes:
         if_match: bool | str = False,
         audit: str | None = None,
         file_body: Sequence[str] = (),
+        file_result: Sequence[str] = (),
+        ranges: bool = False,
         example_body: Any = None,
         example_result: Any = None,
     ) -> Callable[[H], H]:
@@ -116,7 +120,8 @@ class Routes:
         idempotent: takes Idempotency-Key; all that the handler writes is then one transaction with the stored answer.
         if_match: takes If-Match (`required`: refuses its absence); the service calls `call.if_match.check(version)`.
         audit: the security event that is recorded in the transaction of what the route has done, with `call.note`.
-        file_body: media types of a body that the handler reads itself.
+        file_body: media types of a body that the handler reads itself. file_result: of an answer that it sends itself.
+        ranges: the handler sends a part when Range asks for one, as 206 or 416.
         """
         if (permission is not None or step_up or idempotent or audit) and access is not Access.USER:
             raise TypeError(f"{method} {path}: permission, step_up, idempotent and audit need access=Access.USER")
@@ -142,6 +147,8 @@ class Routes:
                     raise TypeError(f"{where}: {name} must be annotated with a msgspec.Struct")
             if (idempotent or audit) and sends_itself(result):
                 raise TypeError(f"{where}: idempotent and audit need a result, not a response")
+            if sends_itself(result) and (status or 200) < 300 and not file_result:
+                raise TypeError(f"{where}: what the handler sends itself needs file_result")
             doc = inspect.getdoc(handler) or ""
             self.routes.append(
                 Route(
@@ -163,6 +170,8 @@ class Routes:
                     if_match=if_match,
                     audit=audit,
                     file_body=tuple(file_body),
+                    file_result=tuple(file_result),
+                    ranges=ranges,
                     example_body=example_body,
                     example_result=example_result,
                     takes_call="call" in names,

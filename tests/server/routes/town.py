@@ -172,8 +172,12 @@ KINDS = {
 touch."""
 
 IN_BODIES = {"stream_id": "/api/v1/live/{id}"}
-IN_QUERIES = dict.fromkeys(["user", "actor"], "/api/v1/admin/users/{id}")
-"""Ids in bodies and queries, by the kind that they name."""
+IN_QUERIES = {
+    "user": ("/api/v1/admin/users/{id}", "{}"),
+    "actor": ("/api/v1/admin/users/{id}", "{}"),
+    "channels": ("/api/v1/live/{id}", "live:{}"),
+}
+"""Ids in bodies, and in queries as they are written there, by the kind that they name."""
 
 
 class Things:
