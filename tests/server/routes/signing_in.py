@@ -1,0 +1,70 @@
+"""How schemathesis signs in: a module that its process loads (SCHEMATHESIS_HOOKS).
+
+Each operation has an account of its own, so that one which ends sessions or deletes accounts ends nobody else's; what
+names things in its path is called by their owner. An account whose token is void by now is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from typing import Any
+
+import aiohttp
+import asyncpg
+import schemathesis
+
+from tests.server.routes.town import Person, Town
+
+PLACE = "TOWN"
+"""The variable with the server, the address people type, the database, the role of all, and the owner's token."""
+
+
+class Accounts:
+    def __init__(self, url: str, origin: str, database: str, role: str, owner: str) -> None:
+        self._place = (url, origin, database)
+        self._roles = None if role == "user" else [role]
+        self._owner = owner
+        self._numbers = itertools.count()
+        self._tokens: dict[str, str] = {}
+
+    def token(self, operation: Any) -> str:
+        label = operation.label
+        if label not in self._tokens:
+            owned = bool(operation.path_parameters) and self._owner
+            self._tokens[label] = self._owner if owned else asyncio.run(self._make()).token
+        return self._tokens[label]
+
+    def void(self, operation: Any, token: str) -> None:
+        if token == f"Bearer {self._tokens.get(operation.label)}":
+            del self._tokens[operation.label]
+
+    async def _make(self) -> Person:
+        url, origin, database = self._place
+        sql = await asyncpg.connect(database)
+        try:
+            async with aiohttp.ClientSession() as http:
+                return await Town(http, url, origin, sql).person(f"x{next(self._numbers)}x", roles=self._roles)
+        finally:
+            await sql.close()
+
+
+_accounts = Accounts(*os.environ[PLACE].split(" "))
+
+
+@schemathesis.auth(refresh_interval=None)
+class SignedIn:
+    def get(self, case: schemathesis.Case, context: object) -> str:
+        return _accounts.token(case.operation)
+
+    def set(self, case: schemathesis.Case, data: str, context: object) -> None:
+        if case.operation.definition.raw["security"]:
+            case.headers = case.headers or {}
+            case.headers["Authorization"] = f"Bearer {data}"
+
+
+@schemathesis.hook
+def after_call(context: object, case: schemathesis.Case, response: Any) -> None:
+    if response.status_code == 401:
+        _accounts.void(case.operation, response.request.headers.get("Authorization", ""))
