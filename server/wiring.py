@@ -371,6 +371,7 @@ class Wiring:
     def _wire_people(self) -> None:
         settings = self.settings
         self.people = People(self.database, self.objects, self.jobs, self.mailer, self.audit, self.secrets, settings)
+        self.identity.recovery.on_handed_over(self.people.streaming.hand_over)
         self.avatars = Avatars(
             self.database,
             self.objects,
@@ -491,9 +492,10 @@ class People:
         secrets: Secrets,
         settings: Settings,
     ) -> None:
+        self.streaming = StreamingData(database, objects, jobs, settings.base_url)
         parts: list[PersonalData] = [
             AccountData(database, objects, elsewhere=("channels",)),
-            StreamingData(database, objects, jobs, settings.base_url),
+            self.streaming,
             ChatData(database),
             AuditData(database, audit),
         ]

@@ -7,6 +7,7 @@ the oldest of those that claim it, each of which is named in its own mail. Follo
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -33,6 +34,8 @@ from server.kit.secrets import Secrets
 from server.settings import Settings
 from storage.jobs import Jobs
 from storage.postgres import Connection, Database
+
+HandedOver = Callable[[Connection, UUID], Awaitable[None]]
 
 RESET_JOB = "identity.reset_asked"
 _PURPOSE = "reset asked"
@@ -84,6 +87,12 @@ class Recovery:
         self._registration = registration
         self._guesses = guesses
         self.mails = ResetMails(ground.database, ground.settings, ground.mailer, ground.secrets)
+        self._handed_over: list[HandedOver] = []
+
+    def on_handed_over(self, listener: HandedOver) -> None:
+        """Call when an account passes from who made it to who reads its address: what opens something without a
+        sign-in, as a stream key, is to be taken away."""
+        self._handed_over.append(listener)
 
     async def ask(self, email: str) -> None:
         async with self._ground.database.transaction() as connection:
@@ -111,6 +120,8 @@ class Recovery:
                 raise BadLink("This account is gone, or has another address now.")
             if account.email_verified_at is None:
                 keys = await _hand_over(connection, account.id)
+                for listener in self._handed_over:
+                    await listener(connection, account.id)
                 await self._registration.own(connection, account, account.email, mailed.email_key, at)
                 await ground.audit.record(connection, account.id, "email.verified", origin, email=account.email)
             await store.set_password(connection, account.id, hash)

@@ -54,6 +54,12 @@ class StreamingData:
         for id in await store.on_air_of(connection, user_id):
             await store.end_elsewhere(connection, id, now())
 
+    async def hand_over(self, connection: Connection, user_id: UUID) -> None:
+        """The account is another person's from now on: what the one before broadcasts ends, his stream key is void."""
+        await channels.forget_key(connection, user_id)
+        for id in await store.on_air_of(connection, user_id):
+            await store.end_elsewhere(connection, id, now())
+
     async def resume(self, connection: Connection, user_id: UUID) -> None:
         await channels.set_suspended(connection, user_id, False)
 

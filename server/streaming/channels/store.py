@@ -97,5 +97,11 @@ async def all_events(conn: Any, user_id: UUID, after: UUID | None, limit: int) -
     )
 
 
+async def forget_key(conn: Any, user_id: UUID) -> None:
+    await conn.execute(
+        "update channels set key_hash = null, key_hint = null, key_created_at = null where user_id = $1", user_id
+    )
+
+
 async def delete_of(conn: Any, user_id: UUID) -> None:
     await conn.execute("delete from channels where user_id = $1", user_id)
