@@ -81,6 +81,9 @@ class Channel:
         self.outbox.leave(session)
         return True
 
+    def holds(self, session: Session) -> bool:
+        return session in self._holders.get(session.codec, ())
+
     def sessions(self) -> list[Session]:
         return [session for group in self._holders.values() for session in group]
 

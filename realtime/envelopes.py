@@ -37,5 +37,9 @@ class Revocation(Envelope, frozen=True, kw_only=True, array_like=True, tag="r"):
     ask: bool = False
 
 
+class Gap(Envelope, frozen=True, kw_only=True, array_like=True, tag="g"):
+    """To all nodes: something that this node said may not have reached you."""
+
+
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Delivery | StateChange | ViewerCount | Revocation).decode
+decode = msgspec.msgpack.Decoder(Delivery | StateChange | ViewerCount | Revocation | Gap).decode

@@ -22,22 +22,22 @@ import msgspec
 from realtime import envelopes
 from realtime.broker import Broker
 from realtime.channel import Channel
-from realtime.envelopes import Delivery, Revocation, StateChange, ViewerCount
+from realtime.envelopes import Delivery, Gap, Revocation, StateChange, ViewerCount
 from realtime.fanout import Fanout, Holders, Outbox
 from realtime.history import joined
 from realtime.presence import Presence
 from realtime.protocol.codec import Codec, Payload
 from realtime.protocol.codes import ErrorCode, NoticeCode
-from realtime.protocol.messages import Closed, Notice, Position, State, SubscribeAck
+from realtime.protocol.messages import Notice, Position, State, SubscribeAck
 from realtime.protocol.messages import Presence as PresenceMessage
-from realtime.rules import Action, ChannelRules, Entry, Identity, Refused, Slice
+from realtime.rights import Rights
+from realtime.rules import Action, ChannelRules, Entry, Refused, Slice
 from realtime.session import Session
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_STEP = 100  # subscriptions that are closed in one turn of the loop
-
+_NODES = "nodes"  # the topic on which all nodes listen; no channel has a name without a colon that is let in
 COUNT_SECONDS = 30.0
 """A count that another node told is believed so long: that node repeats it every 10 s while it lives."""
 
@@ -51,6 +51,7 @@ class HubOptions:
     hole_patience: float = 0.02  # a message may overtake another by this much before we read again, s
     check_seconds: float = 5.0  # how often heads are compared with the store, s
     check_seconds_degraded: float = 1.0  # the same while the broker is gone, s
+    doubt_seconds: float = 1.0  # rights are asked again so often while the broker is gone, s
     presence_seconds: float = 2.0  # viewers are counted and told this often, s
     idle_seconds: float = 60.0  # an empty channel is kept this long for those who come back, s
     slice_seconds: float = 0.002  # writing to many holds the loop no longer than this at once, s
@@ -93,8 +94,11 @@ class Hub:
         self._everybody = Outbox(self._fanout, self._sessions)
         self._counts: dict[str, int] = {}  # viewers as the product counts them, told by this node
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._rights = Rights(self._channels, clock)
         self._look_now = asyncio.Event()
+        self._doubtful = asyncio.Event()  # something that was told about rights or states may not have reached us
         self._degraded = False
+        self._told_degraded = False
         self._revocations = 0
         self._closed = False
         self._figures = {"delivered": 0, "holes": 0, "recovered": 0, "not_recovered": 0}
@@ -108,7 +112,9 @@ class Hub:
     async def start(self) -> None:
         await self._broker.start(self._receive, self._broker_status)
         self._degraded = not self._broker.connected
+        await self._broker.subscribe(_NODES)
         self._own(self._look_for_missed())
+        self._own(self._ask_when_doubtful())
         self._own(self._count_viewers())
 
     async def close(self) -> None:
@@ -198,7 +204,7 @@ class Hub:
         for name in list(session.channels):
             channel = self._channels.get(name)
             if channel is not None:
-                await self._ask_again(channel, [session])
+                await self._rights.ask_again(channel, [session])
 
     def rules_for(self, name: str) -> ChannelRules:
         """Raises Refused."""
@@ -306,6 +312,9 @@ class Hub:
                     channel.counted_until = self._clock() + COUNT_SECONDS
             case Revocation():
                 self._take_revocation(envelope)
+            case Gap():
+                self._look_now.set()
+                self._doubtful.set()
 
     def _take_delivery(self, delivery: Delivery) -> None:
         channel = self._channels.get(delivery.channel)
@@ -341,40 +350,9 @@ class Hub:
         if revocation.user:
             sessions = [s for s in sessions if s.identity is not None and str(s.identity.user_id) == revocation.user]
         if revocation.ask:
-            self._own(self._ask_again(channel, sessions))
+            self._own(self._rights.ask_again(channel, sessions))
             return
-        self._close_subscriptions(channel, sessions, revocation.code, revocation.message)
-
-    def _close_subscriptions(self, channel: Channel, sessions: list[Session], code: str, message: str) -> None:
-        """A few at once; many in steps, so that others have their turn."""
-        for session in sessions[:_STEP]:
-            self._close_subscription(channel, session, code, message)
-        if len(sessions) > _STEP:
-            asyncio.get_running_loop().call_soon(self._close_subscriptions, channel, sessions[_STEP:], code, message)
-
-    async def _ask_again(self, channel: Channel, sessions: list[Session]) -> None:
-        asked: dict[str, Refused | None] = {}
-        for session in sessions:
-            who: Identity | None = session.identity
-            key = str(who.user_id) if who is not None else ""
-            if key not in asked:
-                try:
-                    await channel.rules.authorize(who, channel.name, Action.SUBSCRIBE)
-                    asked[key] = None
-                except Refused as refused:
-                    asked[key] = refused
-                except Exception:
-                    log.exception("could not ask who may hold %s", channel.name)
-                    asked[key] = Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
-            refused_ = asked[key]
-            if refused_ is not None:
-                self._close_subscription(channel, session, refused_.code, refused_.message)
-
-    def _close_subscription(self, channel: Channel, session: Session, code: str, message: str) -> None:
-        if channel.remove(session):
-            if not channel.holders():
-                channel.idle_since = self._clock()
-            session.send(Closed(channel=channel.name, code=code, message=message))
+        self._rights.close_all(channel, sessions, revocation.code, revocation.message)
 
     # opening, recovering
 
@@ -484,7 +462,7 @@ class Hub:
     def _begin_anew(self, channel: Channel) -> None:
         self._channels.pop(channel.name, None)
         code = ErrorCode.HISTORY_DISCARDED
-        self._close_subscriptions(channel, channel.sessions(), code, code.sentence)
+        self._rights.close_all(channel, channel.sessions(), code, code.sentence)
         self._own(self._let_go(channel.name))
 
     # the tasks
@@ -493,14 +471,41 @@ class Hub:
         if self._degraded is connected and not self._closed:
             self._degraded = not connected
             self._look_now.set()
-            if not connected:
+            self._doubtful.set()
+            if connected:  # what we said meanwhile is lost to the others
+                self._broker.publish(_NODES, envelopes.encode(Gap(node=self.node, channel="")))
+            else:
+                self._told_degraded = True
                 self._tell_everybody(NoticeCode.DEGRADED)
+
+    async def _ask_when_doubtful(self) -> None:
+        """After a gap, and again and again while the bus is gone: rights may be lost and states changed unheard."""
+        while True:
+            await self._doubtful.wait()
+            self._doubtful.clear()
+            try:
+                answered = await self._rights.ask_everybody()
+                await self._read_states()
+            except Exception as error:
+                log.warning("cannot ask for rights and states again: %r", error)
+                answered = False
+            if self._degraded or not answered:
+                self._doubtful.set()
+            await asyncio.sleep(self._options.doubt_seconds)
+
+    async def _read_states(self) -> None:
+        for channel in [channel for channel in self._channels.values() if channel.ready]:
+            before = channel.state
+            state = await channel.rules.state(channel.name)
+            if channel.state is before and state != before:
+                channel.state = state
+                channel.broadcast(State(channel=channel.name, data=state))
 
     async def _look_for_missed(self) -> None:
         """A message may be on disk that nobody told us about: its node died, or the broker was gone. Compare with
         the store.
         """
-        told = self._degraded
+        self._told_degraded = self._degraded
         failing = False
         while True:
             seconds = self._options.check_seconds_degraded if self._degraded else self._options.check_seconds
@@ -516,16 +521,16 @@ class Hub:
                 failing = True
                 continue
             failing = False
-            if told and not degraded:
+            if self._told_degraded and not degraded and not self._degraded:
+                self._told_degraded = False
                 self._tell_everybody(NoticeCode.RESTORED)
-            told = degraded
 
     async def _compare_heads(self) -> None:
         by_prefix: dict[str, list[str]] = {}
         for channel in self._channels.values():
             if channel.ready:
                 by_prefix.setdefault(channel.name.partition(":")[0], []).append(channel.name)
-        fills: list[asyncio.Task[None]] = []
+        fills: list[asyncio.Task[Any]] = []
         for prefix, names in by_prefix.items():
             heads = await self._rules[prefix].heads(names)
             for name in names:
@@ -533,7 +538,7 @@ class Hub:
                 if found is None or not found.ready:
                     continue
                 if head is None:  # its subject is gone
-                    fills.append(self._own(self._ask_again(found, found.sessions())))
+                    fills.append(self._own(self._rights.ask_again(found, found.sessions())))
                 elif head.epoch != found.epoch or head.offset > found.offset:
                     fills.append(self._catch_up(found))
         if fills:

@@ -16,7 +16,7 @@ class Broker(Protocol):
 
     async def start(self, receive: Callable[[str, bytes], None], status: Callable[[bool], None]) -> None:
         """`receive(topic, payload)` is called for every message of a subscribed topic, one's own too; `status` on
-        every change of `connected`.
+        every change of `connected`, which is False for a moment whenever something published was lost.
         """
         ...
 

@@ -108,6 +108,7 @@ class RedisBroker:
             self._outgoing.put_nowait((self._prefix + topic, payload))
         except asyncio.QueueFull:
             self._counts["dropped"] += 1
+            self._mark(False)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -196,6 +197,7 @@ class RedisBroker:
                 # not sent again: order would break, and what matters is read again from the features
                 self._counts["dropped"] += len(batch)
                 log.warning("%d messages did not reach the other nodes: %s", len(batch), error)
+                self._mark(False)  # until the listening side finds Redis well, which tells everybody about the gap
 
     def _mark(self, connected: bool) -> None:
         if connected != self._connected:

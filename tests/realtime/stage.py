@@ -72,6 +72,8 @@ class Feature:
     delay: float = 0.0
 
     async def authorize(self, who: Identity | None, channel: str, action: Action) -> None:
+        if self.broken:
+            raise Refused("unavailable", "The store is away.")
         if (who.user_id if who else None) in self.banned:
             raise Refused("forbidden", "You are banned.")
         if channel.endswith(":none"):
