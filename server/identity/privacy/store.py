@@ -31,6 +31,14 @@ async def add_export(connection: Connection, id: UUID, user_id: UUID, media: boo
     return done == "INSERT 0 1"
 
 
+async def asked_since(connection: Connection, user_id: UUID, at: datetime) -> int:
+    """How many archives the account has asked for since then."""
+    count: int = await connection.fetchval(
+        "select count(*) from exports where user_id = $1 and asked_at > $2", user_id, at
+    )
+    return count
+
+
 async def latest_export(connection: Connection, user_id: UUID) -> Export | None:
     return _export(
         await connection.fetchrow(f"select {_EXPORT} from exports where user_id = $1 order by id desc limit 1", user_id)
@@ -147,14 +155,6 @@ async def forget_exports(connection: Connection, before: datetime) -> None:
 async def lock_account(connection: Connection, user_id: UUID) -> bool:
     """Hold the account's row until the transaction ends; False: it is gone."""
     return bool(await connection.fetchval("select true from users where id = $1 for update", user_id))
-
-
-async def other_administrators(connection: Connection, user_id: UUID) -> bool:
-    """Whether there is another administrator who can sign in. Two who leave at once wait for each other here."""
-    rows = await connection.fetch(
-        "select id from users where 'admin' = any(roles) and disabled_at is null order by id for update"
-    )
-    return any(row["id"] != user_id for row in rows)
 
 
 async def depart(connection: Connection, user_id: UUID, at: datetime, due_at: datetime) -> bool:

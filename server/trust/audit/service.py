@@ -70,11 +70,6 @@ class AuditLog:
         lines = await self._lines(query.user, query.actor, query)
         return Page[StaffLine].cut(lines, query.limit, _position, lambda line: line)
 
-    async def export(self, connection: Connection, user_id: UUID) -> list[AuditLine]:
-        """All lines of one account, newest first, for the archive that its owner may ask for."""
-        lines = await store.page(connection, user_id=user_id, actor_id=None, event=None, before=None, limit=1_000_000)
-        return [line.own() for line in lines]
-
     async def erase(self, connection: Connection, user_id: UUID) -> None:
         """For the deletion of an account: event and time stay, under a random id that stands in for its own."""
         await store.erase(connection, user_id, uuid4())

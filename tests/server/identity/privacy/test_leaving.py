@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from server.identity.errors import LastAdmin
 from server.identity.privacy.departures import ERASE_JOB
+from server.identity.privacy.errors import LastAdministrator
 from storage.objects import ObjectStore
 from tests.server.identity.privacy.place import Person, Place, everything, picture, place
+from tests.support import eventually
 
 ME = "/api/v1/users/me"
 PICTURE = picture()
@@ -213,6 +217,27 @@ async def test_somebody_has_to_administer(here: Place) -> None:
     await here.sql("update users set disabled_at = null where username = 'bob'")
     await ada.call("DELETE", ME, expect=202)
     assert (await bob.call("DELETE", ME, expect=409))["code"] == "last_administrator"
+
+
+async def test_of_two_administrators_one_stays_whatever_happens_at_once(here: Place) -> None:
+    """One leaves while the other is unmade."""
+    ada, bob = await here.register("ada"), await here.register("bob")
+    await here.sql("update users set roles = '{admin}'")
+    async with here.wiring.database.transaction() as connection:
+        # holds what both have to wait for, so that both have begun when the first may go on
+        await connection.execute("select pg_advisory_xact_lock(hashtextextended('administrators', 0))")
+        leaving = asyncio.create_task(here.wiring.people.departures.leave(uuid.UUID(ada.id), here.wiring.identity))
+        unmade = asyncio.create_task(here.wiring.identity.offices.grant(uuid.UUID(bob.id), []))
+
+        async def both_wait() -> bool:
+            locks = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+            return bool(await connection.fetchval(locks) == 2)
+
+        await eventually(both_wait)
+    done = await asyncio.gather(leaving, unmade, return_exceptions=True)
+    assert sum(isinstance(each, LastAdministrator | LastAdmin) for each in done) == 1, done
+    left = await here.sql("select count(*) from users where roles = '{admin}' and disabled_at is null")
+    assert left == 1
 
 
 async def test_a_crash_while_erasing_is_made_good(at_once: Place, monkeypatch: pytest.MonkeyPatch) -> None:
