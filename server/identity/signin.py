@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 NOWHERE = Origin()
 
+SESSIONS = 200
+"""That one account may have; beyond it the one that was used longest ago ends."""
+
 
 class SignIn:
     def __init__(self, ground: Ground, guesses: Guesses) -> None:
@@ -68,6 +71,8 @@ class SignIn:
             )
         at = now()
         session_id, token = await self._sessions.open(connection, account, origin, methods, at)
+        if surplus := await store.end_surplus(connection, account.id, SESSIONS, at):
+            self._ground.ended(surplus)
         await self._ground.audit.record(
             connection, account.id, "account.signed_in", origin, session=str(session_id), methods=list(methods)
         )

@@ -218,6 +218,20 @@ async def live_sessions(connection: Connection, user_id: UUID) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
+async def end_surplus(connection: Connection, user_id: UUID, most: int, at: datetime) -> list[UUID]:
+    """End the sessions of an account beyond so many, those used longest ago. Two at once end different ones."""
+    rows = await connection.fetch(
+        "select id from sessions where id in (select id from sessions where user_id = $1 and revoked_at is null"
+        " order by last_used_at desc, id desc offset $2 limit 1000) and revoked_at is null for update skip locked",
+        user_id,
+        most,
+    )
+    ids = [row["id"] for row in rows]
+    if ids:
+        await revoke_sessions(connection, ids, "too many sessions", at)
+    return ids
+
+
 async def sessions_of(connection: Connection, user_id: UUID, at: datetime) -> list[Session]:
     rows = await connection.fetch(
         "select id, device, user_agent, address, methods, created_at, last_used_at from sessions"

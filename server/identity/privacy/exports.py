@@ -27,6 +27,7 @@ from server.kit.clock import now
 from server.kit.ids import uuid7
 from server.kit.mail import Mailer
 from server.kit.personal import Item, PersonalData
+from server.kit.problems import TooManyRequests
 from server.settings import Settings
 from storage.jobs import Jobs
 from storage.objects import ObjectStore, StoreError
@@ -41,6 +42,8 @@ PIECE_BYTES = 4 * 1024 * 1024
 
 _MOST_ATTEMPTS = 6
 _KEPT = timedelta(days=30)
+_DAY = timedelta(days=1)
+_MOST_A_DAY = 10
 
 
 class Superseded(Exception):
@@ -71,9 +74,13 @@ class Exports:
     # its owner
 
     async def ask(self, user_id: UUID, *, media: bool, origin: Origin | None = None) -> ExportView:
-        """Have an archive made; one that is ready is replaced. Raises ExportUnderWay."""
+        """Have an archive made; one that is ready is replaced. Raises ExportUnderWay, TooManyRequests."""
         id = uuid7()
         async with self._database.transaction() as connection:
+            if await store.asked_since(connection, user_id, now() - _DAY) >= _MOST_A_DAY:
+                raise TooManyRequests(
+                    f"An archive takes much work: {_MOST_A_DAY} in a day are made, and yours were.", retry_after=3600.0
+                )
             if not await store.add_export(connection, id, user_id, media, now()):
                 raise ExportUnderWay("Your archive is being made already; you will get a mail when it is ready.")
             await self._delete(connection, await store.expire(connection, now(), user_id))

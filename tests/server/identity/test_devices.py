@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from aiohttp import ClientWebSocketResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -14,6 +15,7 @@ from realtime.broker.memory import MemoryBroker
 from realtime.hub import Hub
 from realtime.presence.memory import MemoryPresence
 from realtime.socket import Sockets
+from server.identity import signin
 from server.identity.service import Identity
 from tests.server.identity.conftest import MakeIdentity
 from tests.server.identity.stack import PASSWORD, Client, Events, bearer, post, register, serve
@@ -128,3 +130,13 @@ async def test_reuse_is_told_to_the_socket_and_the_owner(make_identity: MakeIden
             assert (status, body["code"]) == (401, "refresh_token_reused")
             assert (await opened.receive_json())["code"] == "token_expired"
         assert "session.reused" in events.of(first["user"]["id"])
+
+
+async def test_an_account_has_so_many_sessions(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that signs in for each of its requests fills no table; what ends is what was used longest ago."""
+    monkeypatch.setattr(signin, "SESSIONS", 3)
+    tokens = [(await register(client, "ada"))["access_token"]]
+    for _ in range(4):
+        tokens.append((await post(client, "login", email="ada", password=PASSWORD))[1]["access_token"])
+    answers = [(await client.get("/api/v1/auth/profile", headers=bearer(token))).status for token in tokens]
+    assert answers == [401, 401, 200, 200, 200]

@@ -114,6 +114,17 @@ async def test_a_link_is_dead_with_the_address_it_went_to_and_with_the_account(h
     await here.call("POST", "/api/v1/exports/file", link, expect=404)
 
 
+async def test_archives_are_made_so_many_times_a_day(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "_MOST_A_DAY", 2)
+    ada, bob = await here.register("ada"), await here.register("bob")
+    await export(here, ada)
+    await export(here, ada)
+    problem = await ada.call("POST", ME + "/export", {}, expect=429)
+    assert problem["code"] == "too_many_requests"
+    await ada.call("GET", ME + "/export/file")
+    await export(here, bob)
+
+
 async def test_parts_of_it(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "PIECE_BYTES", 700)
     ada = await here.register("ada")
