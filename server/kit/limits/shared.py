@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from limits.aio.storage import RedisStorage
-from redis.asyncio import ConnectionPool
+from redis.asyncio import ConnectionPool, SSLConnection
+from redis.asyncio.connection import RedisSSLContext
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -51,7 +52,8 @@ class Shared:
         self._key: Callable[[str], str] = str
 
     def start(self) -> None:
-        """Connects only when asked. Raises ValueError on an address that is none."""
+        """Connects only when asked. For rediss://… reads the certificates of the authorities, which takes a while.
+        Raises ValueError on an address that is none."""
         self._pool = ConnectionPool.from_url(
             self._url,
             max_connections=CONNECTIONS,
@@ -61,6 +63,11 @@ class Shared:
             retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
             client_name="social-flow",
         )
+        if issubclass(self._pool.connection_class, SSLConnection):
+            tls = SSLConnection(**self._pool.connection_kwargs).ssl_context
+            tls.get()
+            self._pool.connection_class = _OverTls
+            self._pool.connection_kwargs["tls"] = tls
         options: Any = {"connection_pool": self._pool}
         storage = RedisStorage(_storage_url(self._url), implementation="redispy", key_prefix=self._prefix, **options)
         self._key = storage.bridge.prefixed_key
@@ -74,6 +81,14 @@ class Shared:
         """How much of the window was taken before this one, µs; refused when what is left is too little. Raises one
         of AWAY when there is no answer in time."""
         return int(await self._take(keys=[self._key(key)], args=[rate.interval, rate.window]))
+
+
+class _OverTls(SSLConnection):
+    """redis-py's own reads the certificates of the authorities for each connection: the loop would stand for it."""
+
+    def __init__(self, *, tls: RedisSSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context = tls
 
 
 def _storage_url(url: str) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import uuid
 from contextlib import closing
 
 import pytest
+from redis.asyncio import SSLConnection
 
 from server.kit.limits import Limits, Rate
+from server.kit.limits.shared import Shared
 from tests.servers.redis import RedisServer
 from tests.support import eventually
 
@@ -100,3 +103,18 @@ async def test_an_address_with_tls_is_taken() -> None:
     limits = Limits("rediss://user:password@redis.example.org:6380/2")
     limits.start()
     await limits.close()
+
+
+async def test_certificates_are_read_once_for_all_connections() -> None:
+    shared = Shared("rediss://127.0.0.1:1/0?ssl_cert_reqs=none")
+    shared.start()
+    try:
+        pool = shared._pool
+        assert pool is not None
+        one, two = pool.make_connection(), pool.make_connection()
+        assert isinstance(one, SSLConnection)
+        assert isinstance(two, SSLConnection)
+        assert one.ssl_context.get() is two.ssl_context.get()
+        assert one.ssl_context.get().verify_mode is ssl.CERT_NONE, "what the address says of TLS holds"
+    finally:
+        await shared.close()
