@@ -8,6 +8,7 @@ exchanges to tell what remains and when there is more, where this takes one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -48,12 +49,12 @@ class Shared:
         self._url = url
         self._prefix = prefix
         self._pool: ConnectionPool | None = None
+        self._unread: RedisSSLContext | None = None  # over TLS, until the authorities' certificates have been read
         self._take: Any = None
         self._key: Callable[[str], str] = str
 
     def start(self) -> None:
-        """Connects only when asked. For rediss://… reads the certificates of the authorities, which takes a while.
-        Raises ValueError on an address that is none."""
+        """Connects only when asked. Raises ValueError on an address that is none."""
         self._pool = ConnectionPool.from_url(
             self._url,
             max_connections=CONNECTIONS,
@@ -65,7 +66,7 @@ class Shared:
         )
         if issubclass(self._pool.connection_class, SSLConnection):
             tls = SSLConnection(**self._pool.connection_kwargs).ssl_context
-            tls.get()
+            self._unread = tls
             self._pool.connection_class = _OverTls
             self._pool.connection_kwargs["tls"] = tls
         options: Any = {"connection_pool": self._pool}
@@ -80,6 +81,9 @@ class Shared:
     async def take(self, key: str, rate: Rate) -> int:
         """How much of the window was taken before this one, µs; refused when what is left is too little. Raises one
         of AWAY when there is no answer in time."""
+        if self._unread is not None:
+            await asyncio.to_thread(self._unread.get)
+            self._unread = None
         return int(await self._take(keys=[self._key(key)], args=[rate.interval, rate.window]))
 
 
