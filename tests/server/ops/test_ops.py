@@ -127,7 +127,8 @@ async def test_without_a_token_strangers_get_no_figures(health: Health, metrics:
             for path in ("/metrics", "/health/detailed"):
                 assert (await client.get(path, headers={"X-Forwarded-For": address})).status == status, address
     async with serve(health, metrics) as client:  # a proxy that nobody told us of: its address says nothing
-        assert (await client.get("/metrics", headers={"X-Forwarded-For": "8.8.8.8"})).status == 403
+        for header in ("X-Forwarded-For", "X-Real-IP"):
+            assert (await client.get("/metrics", headers={header: "8.8.8.8"})).status == 403
         assert (await client.get("/metrics")).status == 200
 
 
