@@ -29,7 +29,7 @@ from realtime.presence.redis import RedisPresence
 from realtime.protocol.codes import ErrorCode
 from realtime.roster import SocketOptions
 from realtime.socket import Sockets
-from server.community.chat.channel import ChatChannels
+from server.community.chat.channel import ChatChannels, StaffChannels
 from server.community.chat.personal import ChatData
 from server.community.chat.service import Chat, ChatOptions
 from server.community.chat.store import ChatStore
@@ -307,14 +307,17 @@ class Wiring:
             self.database,
             self.broadcasts,
             self.hub,
-            options=ChatOptions(
-                max_length=settings.chat_max_length, burst=settings.chat_burst, interval=settings.chat_interval
-            ),
+            options=_chat_options(settings),
             limits=self.limits,
+            # who knows who follows and subscribes goes here as `audience`; until then modes that need it are refused
+            people=self.identity,
+            audit=self.audit,
         )
+        await self.chat.start()
         self._closing.push_async_callback(self.chat.close)
         self._wire_people()
         self.hub.add_rules("live", ChatChannels(self.chat, self.broadcasts.state_of))
+        self.hub.add_rules("staff", StaffChannels(self.chat, self.broadcasts.state_of))
         await self.hub.start()
         self._closing.push_async_callback(self.hub.close)
         await self.sockets.start()
@@ -474,7 +477,8 @@ class Wiring:
 
     async def _forget_chat(self, id: UUID) -> None:
         await self.chat.forget(id)
-        self.hub.revoke(f"live:{id}", ErrorCode.UNKNOWN_CHANNEL, "The broadcast was deleted.")
+        for channel in (f"live:{id}", f"staff:{id}"):
+            self.hub.revoke(channel, ErrorCode.UNKNOWN_CHANNEL, "The broadcast was deleted.")
         self.hub.forget(f"live:{id}")
 
 
@@ -641,6 +645,31 @@ def _object_store(settings: Settings) -> FolderStore | S3Store:
         region=settings.s3_region,
         access_key=settings.s3_access_key,
         secret_key=settings.s3_secret_key,
+    )
+
+
+def _chat_options(settings: Settings) -> ChatOptions:
+    return ChatOptions(
+        max_length=settings.chat_max_length,
+        burst=settings.chat_burst,
+        interval=settings.chat_interval,
+        reaction_burst=settings.chat_reaction_burst,
+        reaction_interval=settings.chat_reaction_interval,
+        edit_seconds=settings.chat_edit_seconds,
+        mentions=settings.chat_mentions,
+        reactions=settings.chat_reactions,
+        pins=settings.chat_pins,
+        moderators=settings.chat_moderators,
+        bans=settings.chat_bans,
+        filters=settings.chat_filters,
+        emotes=settings.chat_emotes,
+        slow_most=settings.chat_slow_most,
+        delay_most=settings.chat_delay_most,
+        timeout_days=settings.chat_timeout_days,
+        unique_seconds=settings.chat_unique_seconds,
+        clear_most=settings.chat_clear_most,
+        state_messages=settings.chat_state_messages,
+        state_seconds=settings.chat_state_seconds,
     )
 
 

@@ -1,5 +1,5 @@
-"""The chat as a channel of the socket: `live:{broadcast id}`. Translates between realtime's questions and the
-service.
+"""The chat as channels of the socket: `live:{broadcast id}` for everybody, and `staff:{broadcast id}` for those who
+moderate it: the same places, nothing hidden. Translates between realtime's questions and the service.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from realtime.protocol.codec import Payload
 from realtime.protocol.codes import ErrorCode
 from realtime.protocol.messages import Position
 from realtime.rules import Action, Entry, Identity, Published, Refused, Slice
-from server.community.chat.models import DeleteBody, LogEntry, Said, WriteBody, channel_of
+from server.community.chat import bodies
+from server.community.chat.models import Sent
+from server.community.chat.moderation import Moderation
+from server.community.chat.rights import Role
 from server.community.chat.service import Chat
-from server.community.chat.store import History
+from server.community.chat.turn import Stored
+from server.community.chat.view import PUBLIC, STAFF, LogRow, Viewer, change, erased
 from server.community.chat.writer import AWAY, encode
 from server.kit.auth import Caller
 from server.kit.problems import Problem
@@ -37,12 +41,14 @@ class ChatChannels:
     def __init__(self, chat: Chat, state: StateOf = _no_state) -> None:
         """`state`: the latest ephemeral fact about a broadcast, given to new subscribers."""
         self._chat = chat
+        self._moderation = Moderation(chat)
         self._state = state
 
     async def authorize(self, who: Identity | None, channel: str, action: Action) -> None:
         room_id = _room_id(channel)
         try:
-            room = await self._chat.room(room_id)
+            # crowds come back at once: who only reads is answered from what was read a moment ago
+            room = await (self._chat.room if action is Action.PUBLISH else self._chat.room_lately)(room_id)
         except Problem as problem:
             raise _refused(problem) from None
         _check_scope(who, action)
@@ -59,30 +65,78 @@ class ChatChannels:
         _check_scope(who, Action.PUBLISH)
         caller = cast(Caller, who)  # wiring gives the sockets the same authenticator as the HTTP kit
         try:
-            if "delete" in data:
-                erase = msgspec.convert(data, DeleteBody)
-                stored = await self._chat.delete(caller, room_id, erase.delete)
-                return Published(Position(str(stored.epoch), stored.offset), {"id": str(erase.delete)})
-            stored = await self._chat.write(caller, room_id, msgspec.convert(data, WriteBody))
+            stored, answer = await self._do(caller, room_id, data)
         except msgspec.ValidationError as error:
-            raise Refused(ErrorCode.BAD_MESSAGE, f"The data is not a chat message: {error}.") from None
+            raise Refused(ErrorCode.BAD_MESSAGE, f"The data is nothing that a chat takes: {error}.") from None
         except Problem as problem:
             raise _refused(problem) from None
         except AWAY as error:
             raise _away(error) from error
-        return Published(Position(str(stored.epoch), stored.offset), Said(stored.message))
+        return Published(Position(str(stored.epoch), stored.offset), answer)
 
     async def history(self, channel: str, since: int | None, limit: int) -> Slice:
-        history = await self._chat.history(_room_id(channel), since, limit)
-        head = Position(str(history.epoch), history.head)
-        return Slice(head, [_entry(entry, history) for entry in history.entries])
+        return await self._slice(channel, since, limit, PUBLIC)
 
     async def heads(self, channels: Collection[str]) -> Mapping[str, Position]:
-        heads = await self._chat.heads([_room_id(channel) for channel in channels])
-        return {channel_of(room_id): Position(str(epoch), offset) for room_id, (epoch, offset) in heads.items()}
+        by_room = {_room_id(channel): channel for channel in channels}
+        heads = await self._chat.heads(list(by_room))
+        return {by_room[room_id]: Position(str(epoch), offset) for room_id, (epoch, offset) in heads.items()}
 
     async def state(self, channel: str) -> Any:
         return await self._state(_room_id(channel))
+
+    async def _slice(self, channel: str, since: int | None, limit: int, viewer: Viewer) -> Slice:
+        history = await self._chat.history(_room_id(channel), since, limit)
+        head = Position(str(history.epoch), history.head)
+        return Slice(head, [_entry(row, viewer) for row in history.rows])
+
+    async def _do(self, caller: Caller, room_id: UUID, data: Mapping[str, Any]) -> tuple[Stored, Any]:
+        """The deed is named by its member; without one it is a message."""
+        chat, moderation = self._chat, self._moderation
+        if "edit" in data:
+            edit = msgspec.convert(data, bodies.EditDeed)
+            stored = await chat.edit(caller, room_id, edit.edit, edit.text)
+            return stored, {"message": stored.message}
+        if "delete" in data:
+            erase = msgspec.convert(data, bodies.DeleteBody)
+            return await chat.delete(caller, room_id, erase.delete), {"id": str(erase.delete)}
+        if "react" in data:
+            react = msgspec.convert(data, bodies.ReactDeed)
+            stored, counts = await chat.react(caller, room_id, react.react, react.emoji, remove=react.remove)
+            return stored, {"id": str(react.react), "counts": counts}
+        if "pin" in data:
+            pin = msgspec.convert(data, bodies.PinDeed)
+            return await chat.pin(caller, room_id, pin.pin), {"id": str(pin.pin)}
+        if "unpin" in data:
+            unpin = msgspec.convert(data, bodies.UnpinDeed)
+            return await chat.pin(caller, room_id, unpin.unpin, remove=True), {"id": str(unpin.unpin)}
+        if "mode" in data:
+            stored, mode = await moderation.set_mode(caller, room_id, msgspec.convert(data, bodies.ModeDeed).mode)
+            return stored, {"mode": mode}
+        if "ban" in data:
+            ban = msgspec.convert(data, bodies.BanDeed)
+            stored, view = await moderation.ban(caller, room_id, ban.ban, ban)
+            return stored, view
+        if "unban" in data:
+            unban = msgspec.convert(data, bodies.UnbanDeed)
+            return await moderation.unban(caller, room_id, unban.unban), {"user": str(unban.unban)}
+        stored, allowance = await chat.write(caller, room_id, msgspec.convert(data, bodies.WriteBody))
+        return stored, Sent(message=stored.message, allowance=allowance)
+
+
+class StaffChannels(ChatChannels):
+    """Realtime's ChannelRules for the prefix `staff`."""
+
+    async def authorize(self, who: Identity | None, channel: str, action: Action) -> None:
+        await super().authorize(who, channel, action)
+        if who is None:
+            raise Refused(ErrorCode.UNAUTHENTICATED, "Sign in to moderate.")
+        room = await self._chat.room_lately(_room_id(channel))
+        if await self._chat.role(cast(Caller, who), room) < Role.MODERATOR:
+            raise Refused(ErrorCode.FORBIDDEN, "Only those who moderate the chat see this.")
+
+    async def history(self, channel: str, since: int | None, limit: int) -> Slice:
+        return await self._slice(channel, since, limit, STAFF)
 
 
 def _check_scope(who: Identity | None, action: Action) -> None:
@@ -104,10 +158,10 @@ def _room_id(channel: str) -> UUID:
     return room_id
 
 
-def _entry(entry: LogEntry, history: History) -> Entry:
-    erased = history.erased.get(entry.offset)
-    erases = Entry(erased.offset, Payload(encode(Said(erased)))) if erased is not None else None
-    return Entry(entry.offset, Payload(encode(entry.data)), erases)
+def _entry(row: LogRow, viewer: Viewer) -> Entry:
+    earlier = erased(row, viewer)
+    erases = Entry(earlier[0], Payload(encode(earlier[1]))) if earlier is not None else None
+    return Entry(row.offset, Payload(encode(change(row, viewer))), erases)
 
 
 def _refused(problem: Problem) -> Refused:

@@ -1,46 +1,56 @@
-"""Decides what is said in a chat: who may write and delete, how often, what a message may be.
+"""Decides what is done in a chat, and hands it to the writer of its room.
 
-Owns the writers of the rooms that are being written in; they end with `close`. Everything else is in the database.
+Owns the writers of the rooms that something is being done in, what was read in the last second, and the task that shows
+what was held back; all end with `close`. Everything else is in the database.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from server.community.chat import text as texts
-from server.community.chat.errors import NoSuchRoom, NotStored, RoomClosed, TooFast
+from server.community.chat.bodies import WriteBody
+from server.community.chat.errors import NoSuchMessage, NoSuchRoom, NotStored, RoomClosed, TooFast
+from server.community.chat.handling import Erase, Pin, React
+from server.community.chat.held import Held
 from server.community.chat.models import (
-    Author,
+    Allowance,
+    Audience,
     ChatLog,
     ChatMessage,
     Fanout,
+    NoAudience,
+    People,
     Room,
     Rooms,
-    WriteBody,
+    staff_channel_of,
 )
+from server.community.chat.options import ChatOptions
+from server.community.chat.recent import Recent
+from server.community.chat.rights import Actor, Role
+from server.community.chat.rules_store import RulesStore
+from server.community.chat.state import States, entries
 from server.community.chat.store import ChatStore, History
-from server.community.chat.writer import AWAY, Erase, Operation, RoomWriter, Stored, Write
-from server.kit.auth import Caller
+from server.community.chat.turn import Operation, Parts, Stored, Turn
+from server.community.chat.view import Viewer
+from server.community.chat.writer import AWAY, RoomWriter
+from server.community.chat.writing import Edit, Release, Write
+from server.kit.audit import Audit, NoAudit
+from server.kit.auth import Caller, Origin
 from server.kit.clock import now
 from server.kit.http import decode_cursor, encode_cursor
 from server.kit.ids import uuid7
-from server.kit.limits import Limits, Rate
-from server.kit.ownership import may
+from server.kit.limits import Limits, Rate, Verdict
 from storage.postgres.database import Database
 
 _BEFORE_START = timedelta(minutes=1)  # encoders' clocks differ from ours
 _AHEAD = timedelta(seconds=5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatOptions:
-    max_length: int = 500  # characters
-    burst: int = 5  # messages that an author may send at once…
-    interval: float = 1.0  # …then one each, s
+_NAME = re.compile(r"(?<![\w@])@(\w{1,40})")
+_NOBODY = Actor(UUID(int=0), "", False)
 
 
 class Chat:
@@ -52,28 +62,47 @@ class Chat:
         *,
         options: ChatOptions | None = None,
         limits: Limits | None = None,
+        audience: Audience | None = None,
+        people: People | None = None,
+        audit: Audit | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        """limits: where authors' messages are counted; its owner closes it. Without: in this process."""
-        self._database = database
-        self._store = ChatStore(database)
-        self._rooms = rooms
+        """limits: where authors' messages are counted; its owner closes it. Without: in this process. audience: who
+        follows and subscribes to whom; without: that is not known here. people: whose names may be mentioned."""
+        self.options = options or ChatOptions()
+        self.store = ChatStore(database)
+        self.rules = RulesStore(database)
+        self.people = people
+        self.database = database
+        self.clock = clock
+        self._parts = Parts(
+            database, self.store, self.rules, fanout, audience or NoAudience(), audit or NoAudit(), self.options
+        )
         self._fanout = fanout
-        self._options = options or ChatOptions()
-        self._clock = clock
+        self._rooms = rooms
         self._limits = limits or Limits()
-        burst = max(self._options.burst, 1)
-        self._rate = Rate(burst, burst * self._options.interval)
+        self._rate = _rate(self.options.burst, self.options.interval)
+        self._reaction_rate = _rate(self.options.reaction_burst, self.options.reaction_interval)
+        self._known_rooms: Recent[UUID, Room] = Recent(self.room, self.options.state_seconds)
+        self._moderators: Recent[UUID, frozenset[UUID]] = Recent(self._read_moderators, self.options.state_seconds)
+        self.states = States(database, self.store, self.rules, self.options)
+        self._held = Held(self.store, self._release, clock)
         self._writers: dict[UUID, RoomWriter] = {}
         self._closed = False
+
+    async def start(self) -> None:
+        self._held.start()
 
     async def close(self) -> None:
         """Take nothing new; returns when what was taken is on disk."""
         self._closed = True
+        await self._held.close()
         await asyncio.gather(*(writer.close() for writer in list(self._writers.values())))
 
     def describe(self) -> dict[str, int]:
         return {"rooms_written_in": len(self._writers)}
+
+    # who and where
 
     async def room(self, room_id: UUID) -> Room:
         """Raises NoSuchRoom."""
@@ -82,87 +111,223 @@ class Chat:
             raise NoSuchRoom("There is no such broadcast.")
         return room
 
-    async def write(self, caller: Caller, room_id: UUID, body: WriteBody) -> Stored:
-        """Returns once the message is on disk. Raises NoSuchRoom, RoomClosed, BadText, TooFast, NotStored."""
+    async def room_lately(self, room_id: UUID) -> Room:
+        """As it was within the last second: for those who come in crowds and only read. Raises NoSuchRoom."""
+        return await self._known_rooms.get(room_id)
+
+    async def role(self, caller: Caller | None, room: Room) -> Role:
+        """As it was within the last second; where it matters the transaction asks again."""
+        if caller is None:
+            return Role.GUEST
+        try:
+            moderators = await self._moderators.get(room.owner_id)
+        except AWAY as error:
+            raise NotStored("The chat cannot be asked right now; try again.") from error
+        return Actor.of(caller).role(room.owner_id, moderators)
+
+    async def viewer(self, caller: Caller | None, room: Room) -> Viewer:
+        if caller is None:
+            return Viewer()
+        role = await self.role(caller, room)
+        return await self.states.viewer(room.id, room.owner_id, caller.user_id, role.staff)
+
+    # messages
+
+    async def write(
+        self, caller: Caller, room_id: UUID, body: WriteBody, origin: Origin | None = None
+    ) -> tuple[Stored, Allowance]:
+        """Returns once the message is on disk, with what is left to the author. Raises NoSuchRoom, RoomClosed, BadText,
+        TooFast, NotStored and whatever `Write` refuses with."""
         room = await self.room(room_id)
         if not room.open:
             raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
-        text = texts.clean(body.text, self._options.max_length)
-        verdict = await self._limits.take(f"chat:{caller.user_id.hex}", self._rate)
-        if not verdict.allowed:
-            raise TooFast("You are writing too fast.", retry_after=verdict.retry_after)
-        at = self._clock()
-        return await self._write(
-            room_id,
+        text = texts.clean(body.text, self.options.max_length)
+        verdict = await self._take(caller, room)
+        at = self.clock()
+        stored = await self.do(
+            room,
             Write(
                 id=uuid7(),
-                author=Author(caller.user_id, caller.username),
+                actor=Actor.of(caller),
                 text=text,
                 at=at,
                 media_time=_media_time(body.media_time, room, at),
                 nonce=body.nonce,
+                reply_to=body.reply_to,
+                mentions=await self._mentioned(text),
+                origin=origin,
             ),
         )
+        return stored, _allowance(verdict, stored)
 
-    async def delete(self, caller: Caller, room_id: UUID, message_id: UUID) -> Stored:
+    async def edit(self, caller: Caller, room_id: UUID, message_id: UUID, text: str) -> Stored:
+        """Raises NoSuchRoom, RoomClosed, BadText, TooFast, NotStored and whatever `Edit` refuses with."""
+        room = await self.room(room_id)
+        if not room.open:
+            raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
+        text = texts.clean(text, self.options.max_length)
+        await self._take(caller, room)
+        mentions = await self._mentioned(text)
+        return await self.do(
+            room,
+            Edit(message_id=message_id, actor=Actor.of(caller), text=text, at=self.clock(), mentions=mentions),
+        )
+
+    async def delete(self, caller: Caller, room_id: UUID, message_id: UUID, origin: Origin | None = None) -> Stored:
         """Also after the broadcast has ended. Raises NoSuchRoom, NoSuchMessage, NotYours, NotStored."""
         room = await self.room(room_id)
-        return await self._write(
-            room_id,
-            Erase(
-                message_id=message_id,
-                by=caller.user_id,
-                at=self._clock(),
-                any_author=may(caller, room.owner_id, "chat.moderate"),
-            ),
-        )
+        erase = Erase(message_id=message_id, actor=Actor.of(caller), at=self.clock(), origin=origin)
+        return await self.do(room, erase)
 
-    async def log(self, room_id: UUID, since: int | None, limit: int) -> ChatLog:
-        """Raises NoSuchRoom."""
-        await self.room(room_id)
-        history = await self.history(room_id, since, limit)
-        after = history.entries[-1].offset if history.entries else min(since or 0, history.head)
-        return ChatLog(epoch=str(history.epoch), offset=after, head=history.head, items=history.entries)
+    async def react(
+        self, caller: Caller, room_id: UUID, message_id: UUID, emoji: str, *, remove: bool = False
+    ) -> tuple[Stored, dict[str, int]]:
+        """With all reactions to the message as the caller sees them. Raises NoSuchRoom, RoomClosed, TooFast, NotStored
+        and whatever `React` refuses with."""
+        room = await self.room(room_id)
+        if not room.open:
+            raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
+        if not (await self.role(caller, room)).staff:
+            verdict = await self._limits.take(f"chat-reaction:{caller.user_id.hex}", self._reaction_rate)
+            if not verdict.allowed:
+                raise TooFast("You are reacting too fast.", retry_after=verdict.retry_after)
+        stored = await self.do(
+            room,
+            React(message_id=message_id, actor=Actor.of(caller), emoji=emoji, remove=remove, at=self.clock()),
+        )
+        viewer = await self.viewer(caller, room)
+        return stored, viewer.with_own(message_id, stored.data)
+
+    async def pin(
+        self, caller: Caller, room_id: UUID, message_id: UUID, origin: Origin | None = None, *, remove: bool = False
+    ) -> Stored:
+        """Raises NoSuchRoom, NotYours, NoSuchMessage, TooMany, NotStored."""
+        room = await self.room(room_id)
+        pin = Pin(message_id=message_id, actor=Actor.of(caller), at=self.clock(), origin=origin, remove=remove)
+        return await self.do(room, pin)
+
+    async def do(self, room: Room, operation: Operation) -> Stored:
+        """Returns when it is on disk and told. Raises NotStored, NoSuchRoom and what the operation refuses with."""
+        if self._closed:
+            raise NotStored("The server is stopping. Try again.")
+        writer = self._writers.get(room.id)
+        if writer is None:
+            writer = RoomWriter(room.id, room.owner_id, self._parts, told=self._told, idle=self._writer_idle)
+            self._writers[room.id] = writer
+        return await writer.write(operation)
+
+    # reading
+
+    async def message(self, caller: Caller | None, room_id: UUID, message_id: UUID) -> ChatMessage:
+        """With its reactions. Raises NoSuchRoom, NoSuchMessage."""
+        room = await self.room_lately(room_id)
+        viewer = await self.viewer(caller, room)
+        found = await self.store.messages(room_id, [message_id])
+        if not found or not viewer.sees_message(found[0]):
+            raise NoSuchMessage("There is no such message in this chat.")
+        return viewer.message(found[0])
+
+    async def log(self, caller: Caller | None, room_id: UUID, since: int | None, limit: int) -> ChatLog:
+        """As the caller sees it. Raises NoSuchRoom."""
+        room = await self.room_lately(room_id)
+        viewer = await self.viewer(caller, room)
+        epoch, head, rows = await self.states.log(room_id, since, limit)
+        after = rows[-1].offset if rows else min(since or 0, head)
+        return ChatLog(epoch=str(epoch), offset=after, head=head, items=entries(rows, viewer))
 
     async def replay(
-        self, room_id: UUID, start: datetime | None, end: datetime | None, cursor: str | None, limit: int
+        self,
+        caller: Caller | None,
+        room_id: UUID,
+        start: datetime | None,
+        end: datetime | None,
+        cursor: str | None,
+        limit: int,
     ) -> tuple[list[ChatMessage], str | None]:
-        """Messages by the moment at which a replay shows them, and the cursor of the next page. Raises NoSuchRoom,
-        BadCursor.
+        """Messages by the moment at which a replay shows them, as they stand now, and the cursor of the next page.
+        Raises NoSuchRoom, BadCursor.
         """
-        await self.room(room_id)
+        room = await self.room_lately(room_id)
+        viewer = await self.viewer(caller, room)
         after = decode_cursor(cursor, datetime, int) if cursor is not None else None
         place = (after[0], after[1]) if after is not None else None
-        messages = await self._store.replay(room_id, start, end, place, limit + 1)
+        kept = await self.store.replay(room_id, start, end, place, limit + 1, viewer.user_id, viewer.staff)
+        messages = [viewer.message(one) for one in kept]
         if len(messages) <= limit:
             return messages, None
         last = messages[limit - 1]
         return messages[:limit], encode_cursor(last.media_time or last.at, last.offset)
 
     async def history(self, room_id: UUID, since: int | None, limit: int) -> History:
-        return await self._store.history(room_id, since, limit)
+        """As it is in the database, for those who fill a hole with it."""
+        return await self.store.history(room_id, since, limit)
 
     async def heads(self, room_ids: Collection[UUID]) -> dict[UUID, tuple[int, int]]:
-        return await self._store.heads(room_ids)
+        return await self.store.heads(room_ids)
 
     async def forget(self, room_id: UUID) -> None:
         """The broadcast was deleted: so is everything that was said beside it."""
         writer = self._writers.get(room_id)
         if writer is not None:
             await writer.close()
-        await self._store.forget_room(room_id)
+        await self.store.forget_room(room_id)
+        self._known_rooms.forget(room_id)
 
-    async def _write(self, room_id: UUID, operation: Operation) -> Stored:
-        if self._closed:
-            raise NotStored("The server is stopping. Try again.")
-        writer = self._writers.get(room_id)
-        if writer is None:
-            writer = RoomWriter(room_id, self._database, self._store, self._fanout, self._writer_idle)
-            self._writers[room_id] = writer
-        return await writer.write(operation)
+    # within
+
+    async def _take(self, caller: Caller, room: Room) -> Verdict | None:
+        """None: he is not limited. Raises TooFast."""
+        if (await self.role(caller, room)).staff:
+            return None
+        verdict = await self._limits.take(f"chat:{caller.user_id.hex}", self._rate)
+        if not verdict.allowed:
+            raise TooFast("You are writing too fast.", retry_after=verdict.retry_after)
+        return verdict
+
+    async def _mentioned(self, text: str) -> tuple[UUID, ...]:
+        if self.people is None or "@" not in text:
+            return ()
+        names = list(dict.fromkeys(name.lower() for name in _NAME.findall(text)))[: self.options.mentions]
+        found = [await self.people.by_username(name) for name in names]
+        return tuple(dict.fromkeys(person.id for person in found if person is not None))
+
+    async def _release(self, room_id: UUID, message_id: UUID) -> None:
+        room = await self._rooms.room(room_id)
+        if room is not None:  # else the message goes in a moment
+            await self.do(room, Release(message_id=message_id, actor=_NOBODY, at=self.clock()))
+
+    async def _read_moderators(self, owner_id: UUID) -> frozenset[UUID]:
+        return frozenset(id for id, _ in await self.rules.moderators(owner_id))
+
+    def _told(self, turn: Turn) -> None:
+        if not turn.rows:
+            return
+        self.states.forget(turn.room_id, turn.owner_id)
+        self._moderators.forget(turn.owner_id)
+        for row in turn.rows:
+            if row.kept is not None and row.kept.held_until is not None:
+                self._held.expect(row.kept.held_until)
+        if turn.recheck_staff:
+            self._fanout.recheck(staff_channel_of(turn.room_id))
 
     def _writer_idle(self, room_id: UUID) -> None:
         self._writers.pop(room_id, None)
+
+
+def _rate(burst: int, interval: float) -> Rate:
+    burst = max(burst, 1)
+    return Rate(burst, burst * interval)
+
+
+def _allowance(verdict: Verdict | None, stored: Stored) -> Allowance:
+    """stored.data: the seconds of slow mode that its author is under."""
+    if verdict is None:
+        return Allowance(left=None, next_in=0.0)
+    next_in = verdict.reset if verdict.remaining == 0 else 0.0
+    left = verdict.remaining
+    if stored.data:
+        left, next_in = 0, max(next_in, float(stored.data))
+    return Allowance(left=left, next_in=round(next_in, 3))
 
 
 def _media_time(claimed: datetime | None, room: Room, at: datetime) -> datetime | None:

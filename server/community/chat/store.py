@@ -1,29 +1,49 @@
-"""All SQL of the chat."""
+"""All SQL of a chat's messages and of its log."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from server.community.chat.errors import NoSuchRoom
-from server.community.chat.models import Author, Change, ChatMessage, Deleted, LogEntry, Said
+from server.community.chat.mode import Mode
+from server.community.chat.models import Author, ChatMessage
+from server.community.chat.view import Kept, LogRow
 from storage.postgres.database import Connection, Database
 
-NOBODY = UUID(int=0)  # the author of what people have said who are not here any more
 NO_ROOM = (1, 0)  # epoch and last offset of a room that nobody has written in
+
+_VISIBLE = "not m.shadowed and m.held_until is null"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    epoch: int = NO_ROOM[0]
+    offset: int = NO_ROOM[1]
+    mode: Mode = field(default_factory=Mode)
+    pins: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     epoch: int
     head: int
-    entries: list[LogEntry]
-    erased: dict[int, ChatMessage]  # by the place of a deletion: the message that it deleted, as it stands now
+    rows: list[LogRow]
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A message that is being written."""
+
+    kept: Kept
+    nonce: str | None
+    fingerprint: int
 
 
 class ChatStore:
@@ -32,23 +52,25 @@ class ChatStore:
 
     # writing, inside one transaction
 
-    async def lock(self, connection: Connection, room_id: UUID) -> tuple[int, int]:
-        """Hold the room until the commit; made when there is none. Its epoch and last offset. Raises NoSuchRoom for one
-        whose broadcast was deleted, also when that happened after the writer had asked for it.
+    async def lock(self, connection: Connection, room_id: UUID, owner_id: UUID | None = None) -> RoomRow:
+        """Hold the room until the commit; made when there is none. Raises NoSuchRoom for one whose broadcast was
+        deleted, also when that happened after the writer had asked for it.
         """
         row = await connection.fetchrow(
-            """insert into chat_rooms (id) values ($1)
-            on conflict (id) do update set id = excluded.id returning epoch, last_offset, forgotten""",
+            """insert into chat_rooms (id, owner_id) values ($1, $2)
+            on conflict (id) do update set owner_id = coalesce(chat_rooms.owner_id, excluded.owner_id)
+            returning epoch, last_offset, mode, pins, forgotten""",
             room_id,
+            owner_id,
         )
         assert row is not None
         if row["forgotten"]:
             raise NoSuchRoom("There is no such broadcast any more.")
-        return row["epoch"], row["last_offset"]
+        return _room(row)
 
     async def by_nonce(
         self, connection: Connection, room_id: UUID, nonces: Collection[tuple[UUID, str]]
-    ) -> dict[tuple[UUID, str], ChatMessage]:
+    ) -> dict[tuple[UUID, str], Kept]:
         """Messages that are there already, by author and nonce."""
         rows = await connection.fetch(
             """select m.* from chat_messages m
@@ -58,25 +80,22 @@ class ChatStore:
             [author for author, _ in nonces],
             [nonce for _, nonce in nonces],
         )
-        return {(row["author_id"], row["nonce"]): _message(row) for row in rows}
+        return {(row["author_id"], row["nonce"]): kept(row) for row in rows}
 
-    async def add(
-        self, connection: Connection, room_id: UUID, messages: Sequence[ChatMessage], nonces: Sequence[str | None]
-    ) -> None:
-        """The messages, their places in the log, and the room's new last place."""
+    async def add(self, connection: Connection, room_id: UUID, new: Sequence[New]) -> None:
+        """The messages; `record` writes their places in the log."""
+        messages = [one.kept.message for one in new]
         await connection.execute(
-            """with written as (
-                insert into chat_messages (id, room_id, log_offset, author_id, author_name, text, at, media_time, nonce)
-                select id, $1, log_offset, author_id, author_name, text, at, media_time, nonce
-                from unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
-                    $8::timestamptz[], $9::text[])
-                    as new (id, log_offset, author_id, author_name, text, at, media_time, nonce)
-            ), logged as (
-                insert into chat_log (room_id, log_offset, kind, message_id, at)
-                select $1, log_offset, 'message', id, at
-                from unnest($2::uuid[], $3::bigint[], $7::timestamptz[]) as new (id, log_offset, at)
-            )
-            update chat_rooms set last_offset = $10 where id = $1""",
+            """insert into chat_messages (id, room_id, log_offset, author_id, author_name, text, at, media_time, nonce,
+                reply_to, mentions, badge, shadowed, held_until, fingerprint)
+            select id, $1, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to,
+                case when mentions = '' then '{}' else string_to_array(mentions, ',')::uuid[] end, badge, shadowed,
+                held_until, fingerprint
+            from unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
+                $8::timestamptz[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::boolean[],
+                $14::timestamptz[], $15::bigint[])
+                as new (id, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to, mentions, badge,
+                    shadowed, held_until, fingerprint)""",
             room_id,
             [message.id for message in messages],
             [message.offset for message in messages],
@@ -85,46 +104,207 @@ class ChatStore:
             [message.text for message in messages],
             [message.at for message in messages],
             [message.media_time for message in messages],
-            list(nonces),
-            messages[-1].offset,
+            [one.nonce for one in new],
+            [message.reply_to or None for message in messages],
+            [",".join(str(id) for id in message.mentions or ()) for message in messages],
+            [message.badge or None for message in messages],
+            [one.kept.shadowed for one in new],
+            [one.kept.held_until for one in new],
+            [one.fingerprint for one in new],
         )
 
-    async def message(self, connection: Connection, room_id: UUID, message_id: UUID) -> ChatMessage | None:
+    async def record(self, connection: Connection, room_id: UUID, room: RoomRow, rows: Sequence[LogRow]) -> None:
+        """The changes of one transaction, and what the room is after them."""
+        await connection.execute(
+            """with logged as (
+                insert into chat_log (room_id, log_offset, kind, message_id, at, by, subject, data, prior, audience)
+                select $1, log_offset, kind, message_id, at, by, subject, data, prior, audience
+                from unnest($2::bigint[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::uuid[],
+                    $8::jsonb[], $9::bigint[], $10::text[])
+                    as new (log_offset, kind, message_id, at, by, subject, data, prior, audience)
+            )
+            update chat_rooms set last_offset = $11, mode = $12, pins = $13 where id = $1""",
+            room_id,
+            [row.offset for row in rows],
+            [row.kind for row in rows],
+            [row.kept.message.id if row.kept is not None else None for row in rows],
+            [row.at for row in rows],
+            [row.by for row in rows],
+            [row.subject for row in rows],
+            [_json(row.data) if row.data else None for row in rows],
+            [row.prior for row in rows],
+            [row.audience for row in rows],
+            room.offset,
+            _json(room.mode),
+            list(room.pins),
+        )
+
+    async def message(self, connection: Connection, room_id: UUID, message_id: UUID) -> Kept | None:
         row = await connection.fetchrow(
             "select * from chat_messages where id = $1 and room_id = $2", message_id, room_id
         )
-        return _message(row) if row is not None else None
+        return kept(row) if row is not None else None
 
-    async def erase(
-        self, connection: Connection, room_id: UUID, message_id: UUID, by: UUID, at: datetime, offset: int
-    ) -> None:
-        """Take the text away for good and say so in the log."""
+    async def erase(self, connection: Connection, message_id: UUID, by: UUID, at: datetime) -> None:
+        """Take the text away for good, and what was done with it."""
         await connection.execute(
-            """with erased as (
-                update chat_messages set text = '', deleted_at = $4, deleted_by = $3 where id = $2
-            ), logged as (
-                insert into chat_log (room_id, log_offset, kind, message_id, at, by)
-                values ($1, $5, 'delete', $2, $4, $3)
-            )
-            update chat_rooms set last_offset = $5 where id = $1""",
-            room_id,
+            """with gone as (delete from chat_reactions where message_id = $1)
+            update chat_messages set text = '', deleted_at = $3, deleted_by = $2, fingerprint = null, mentions = '{}',
+                reactions = '{}', reply_to = null, held_until = null, shadowed = shadowed or held_until is not null
+            where id = $1""",
             message_id,
             by,
             at,
-            offset,
         )
 
+    async def rewrite(
+        self,
+        connection: Connection,
+        message_id: UUID,
+        text: str,
+        mentions: Collection[UUID],
+        fingerprint: int,
+        at: datetime,
+        place: int,
+        shadowed: bool,
+    ) -> None:
+        await connection.execute(
+            """update chat_messages set text = $2, mentions = $3, fingerprint = $4, edited_at = $5, text_at = $6,
+                shadowed = $7 where id = $1""",
+            message_id,
+            text,
+            list(mentions),
+            fingerprint,
+            at,
+            place,
+            shadowed,
+        )
+
+    async def release(self, connection: Connection, message_id: UUID, place: int) -> None:
+        """What was held back is shown from this place on."""
+        await connection.execute(
+            "update chat_messages set held_until = null, text_at = $2, released_at = $2 where id = $1",
+            message_id,
+            place,
+        )
+
+    async def last_said(
+        self, connection: Connection, room_id: UUID, author_ids: Collection[UUID]
+    ) -> dict[UUID, datetime]:
+        """When each of them wrote last here, also what was deleted."""
+        rows = await connection.fetch(
+            """select author_id, last.at from unnest($2::uuid[]) as asked (author_id), lateral (
+                select at from chat_messages m where m.room_id = $1 and m.author_id = asked.author_id
+                order by at desc limit 1) last""",
+            room_id,
+            list(author_ids),
+        )
+        return {row["author_id"]: row["at"] for row in rows}
+
+    async def said_before(
+        self, connection: Connection, room_id: UUID, fingerprint: int, since: datetime, author_id: UUID, but: UUID
+    ) -> bool:
+        """Whether the same stands there already, as far as the author can see. but: a message that does not count."""
+        found: bool = await connection.fetchval(
+            f"""select exists (select 1 from chat_messages m where m.room_id = $1 and m.fingerprint = $2 and m.at >= $3
+                and m.id <> $5 and (({_VISIBLE}) or m.author_id = $4))""",
+            room_id,
+            fingerprint,
+            since,
+            author_id,
+            but,
+        )
+        return found
+
+    async def latest_of(self, connection: Connection, room_id: UUID, author_id: UUID, most: int) -> list[Kept]:
+        """His latest messages that were not deleted, newest first."""
+        rows = await connection.fetch(
+            """select * from chat_messages where room_id = $1 and author_id = $2 and deleted_at is null
+            order by at desc limit $3""",
+            room_id,
+            author_id,
+            most,
+        )
+        return [kept(row) for row in rows]
+
+    # reactions
+
+    async def react(
+        self,
+        connection: Connection,
+        room_id: UUID,
+        message_id: UUID,
+        user_id: UUID,
+        emoji: str,
+        hidden: bool,
+        at: datetime,
+    ) -> bool:
+        """Whether it is new."""
+        done = await connection.execute(
+            """insert into chat_reactions (message_id, user_id, emoji, room_id, hidden, at)
+            values ($1, $2, $3, $4, $5, $6) on conflict do nothing""",
+            message_id,
+            user_id,
+            emoji,
+            room_id,
+            hidden,
+            at,
+        )
+        return done.endswith("1")
+
+    async def unreact(self, connection: Connection, message_id: UUID, user_id: UUID, emoji: str) -> bool | None:
+        """Whether the one taken away was hidden; None when there was none."""
+        hidden: bool | None = await connection.fetchval(
+            "delete from chat_reactions where message_id = $1 and user_id = $2 and emoji = $3 returning hidden",
+            message_id,
+            user_id,
+            emoji,
+        )
+        return hidden
+
+    async def set_counts(self, connection: Connection, message_id: UUID, counts: Mapping[str, int]) -> None:
+        await connection.execute("update chat_messages set reactions = $2 where id = $1", message_id, _json(counts))
+
+    async def reactions_of(self, message_ids: Collection[UUID], user_id: UUID) -> dict[UUID, list[str]]:
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                """select message_id, array_agg(emoji order by at) as emoji from chat_reactions
+                where message_id = any($1::uuid[]) and user_id = $2 group by message_id""",
+                list(message_ids),
+                user_id,
+            )
+        return {row["message_id"]: row["emoji"] for row in rows}
+
+    async def hidden_reactions(self, room_id: UUID, user_id: UUID) -> dict[UUID, dict[str, int]]:
+        """Those that only he sees."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                "select message_id, emoji from chat_reactions where room_id = $1 and user_id = $2 and hidden",
+                room_id,
+                user_id,
+            )
+        found: dict[UUID, dict[str, int]] = {}
+        for row in rows:
+            found.setdefault(row["message_id"], {})[row["emoji"]] = 1
+        return found
+
     # reading
+
+    async def room(self, room_id: UUID) -> RoomRow:
+        """As it is; a room that nobody has done anything in is as new."""
+        async with self._database.acquire() as connection:
+            row = await connection.fetchrow("select * from chat_rooms where id = $1", room_id)
+        return _room(row) if row is not None else RoomRow()
 
     async def history(self, room_id: UUID, since: int | None, limit: int) -> History:
         """Changes after `since`, or the last ones, from one snapshot."""
         order = "asc" if since is not None else "desc"
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                f"""select r.epoch, r.last_offset, l.kind, l.place, l.by, m.* from chat_rooms r
+                f"""select r.epoch, r.last_offset, l.*, m.* from chat_rooms r
                 left join lateral (
-                    select kind, log_offset as place, message_id, by from chat_log
-                    where room_id = r.id and log_offset > $2 order by log_offset {order} limit $3
+                    select kind, log_offset as place, message_id, by, at as done_at, subject, data, prior, audience
+                    from chat_log where room_id = r.id and log_offset > $2 order by log_offset {order} limit $3
                 ) l on true
                 left join chat_messages m on m.id = l.message_id
                 where r.id = $1 order by l.place""",
@@ -133,20 +313,9 @@ class ChatStore:
                 limit,
             )
         if not rows:
-            return History(*NO_ROOM, [], {})
-        entries: list[LogEntry] = []
-        erased: dict[int, ChatMessage] = {}
-        for row in rows:
-            if row["kind"] is None:
-                continue
-            change: Change
-            if row["kind"] == "message":
-                change = Said(_message(row))
-            else:
-                change = Deleted(id=row["id"], by=row["by"])
-                erased[row["place"]] = _message(row)
-            entries.append(LogEntry(row["place"], change))
-        return History(rows[0]["epoch"], rows[0]["last_offset"], entries, erased)
+            return History(*NO_ROOM, [])
+        found = [_log_row(row) for row in rows if row["kind"] is not None]
+        return History(rows[0]["epoch"], rows[0]["last_offset"], found)
 
     async def heads(self, room_ids: Collection[UUID]) -> dict[UUID, tuple[int, int]]:
         """Without the rooms that were forgotten."""
@@ -158,6 +327,49 @@ class ChatStore:
         forgotten = {row["id"] for row in rows if row["forgotten"]}
         return {room_id: found.get(room_id, NO_ROOM) for room_id in room_ids if room_id not in forgotten}
 
+    async def messages(self, room_id: UUID, ids: Sequence[UUID]) -> list[Kept]:
+        """In the order of the ids; without what was deleted."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                """select m.* from unnest($2::uuid[]) with ordinality as asked (id, number)
+                join chat_messages m using (id) where m.room_id = $1 and m.deleted_at is null order by number""",
+                room_id,
+                list(ids),
+            )
+        return [kept(row) for row in rows]
+
+    async def latest(self, room_id: UUID, most: int) -> list[Kept]:
+        """The latest messages that were not deleted, oldest first, hidden ones with them."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                """select * from chat_messages where room_id = $1 and deleted_at is null
+                order by log_offset desc limit $2""",
+                room_id,
+                most,
+            )
+        return [kept(row) for row in reversed(rows)]
+
+    async def private_to(self, room_id: UUID) -> frozenset[UUID]:
+        """Of whom there is something here that others do not see."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                """select author_id as id from chat_messages
+                where room_id = $1 and (shadowed or held_until is not null)
+                union select user_id from chat_reactions where room_id = $1 and hidden""",
+                room_id,
+            )
+        return frozenset(row["id"] for row in rows)
+
+    async def held(self, limit: int) -> list[tuple[UUID, UUID, datetime]]:
+        """Messages that are held back, with their rooms and until when: the next ones first."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(
+                """select room_id, id, held_until from chat_messages where held_until is not null
+                order by held_until, log_offset limit $1""",
+                limit,
+            )
+        return [(row["room_id"], row["id"], row["held_until"]) for row in rows]
+
     async def replay(
         self,
         room_id: UUID,
@@ -165,10 +377,12 @@ class ChatStore:
         end: datetime | None,
         after: tuple[datetime, int] | None,
         limit: int,
-    ) -> list[ChatMessage]:
-        """Messages that were not deleted, in the order in which a replay shows them."""
-        where = "room_id = $1 and deleted_at is null"
-        values: list[Any] = [room_id, limit]
+        user_id: UUID | None = None,
+        staff: bool = False,
+    ) -> list[Kept]:
+        """Messages that were not deleted and that he may see, in the order in which a replay shows them."""
+        where = f"room_id = $1 and deleted_at is null and ($3 or ({_VISIBLE}) or m.author_id = $4)"
+        values: list[Any] = [room_id, limit, staff, user_id]
         for condition, value in (("shown_at >= ${}", start), ("shown_at < ${}", end)):
             if value is not None:
                 values.append(value)
@@ -178,76 +392,58 @@ class ChatStore:
             where += f" and (shown_at, log_offset) > (${len(values) - 1}, ${len(values)})"
         async with self._database.acquire() as connection:
             rows = await connection.fetch(
-                f"select * from chat_messages where {where} order by shown_at, log_offset limit $2", *values
+                f"select * from chat_messages m where {where} order by shown_at, log_offset limit $2", *values
             )
-        return [_message(row) for row in rows]
-
-    # what a person has said, for his archive, and what becomes of it when he leaves
-
-    async def said_by(self, author_id: UUID, after: UUID | None, limit: int) -> list[asyncpg.Record]:
-        """His messages that were not deleted, oldest first."""
-        async with self._database.acquire() as connection:
-            return await connection.fetch(
-                "select id, room_id, text, at, media_time from chat_messages where author_id = $1"
-                " and deleted_at is null and ($2::uuid is null or id > $2) order by id limit $3",
-                author_id,
-                after,
-                limit,
-            )
-
-    async def room_of(self, connection: Connection, author_id: UUID) -> UUID | None:
-        """A room that he has written in."""
-        room: UUID | None = await connection.fetchval(
-            "select room_id from chat_messages where author_id = $1 limit 1", author_id
-        )
-        return room
-
-    async def erase_some(self, connection: Connection, room_id: UUID, author_id: UUID, at: datetime, limit: int) -> int:
-        """Of the author's messages in a locked room: take the text away and say so in the log, like `erase` does; and
-        take the author away, also where the text is gone already. How many."""
-        done = await connection.execute(
-            """with his as (
-                select id, deleted_at from chat_messages where room_id = $1 and author_id = $2
-                order by log_offset limit $4
-            ), open as (
-                select id, row_number() over (order by id) as number from his where deleted_at is null
-            ), logged as (
-                insert into chat_log (room_id, log_offset, kind, message_id, at, by)
-                select $1, r.last_offset + o.number, 'delete', o.id, $3, $5 from open o, chat_rooms r where r.id = $1
-            ), room as (
-                update chat_rooms set last_offset = last_offset + (select count(*) from open) where id = $1
-            )
-            update chat_messages m set text = '', author_id = $5, author_name = '', nonce = null,
-                deleted_at = coalesce(m.deleted_at, $3), deleted_by = coalesce(m.deleted_by, $5)
-            from his where m.id = his.id""",
-            room_id,
-            author_id,
-            at,
-            limit,
-            NOBODY,
-        )
-        return int(done.rpartition(" ")[2])
-
-    async def forget_deeds(self, connection: Connection, user_id: UUID) -> None:
-        """That he has deleted messages, his own or others'."""
-        await connection.execute("update chat_messages set deleted_by = $2 where deleted_by = $1", user_id, NOBODY)
-        await connection.execute("update chat_log set by = $2 where by = $1", user_id, NOBODY)
+        return [kept(row) for row in rows]
 
     async def forget_room(self, room_id: UUID) -> None:
         """Nothing of it stays but that it was: what is written from now on is refused."""
         async with self._database.transaction() as connection:
             await connection.execute(
                 """insert into chat_rooms (id, forgotten) values ($1, true)
-                on conflict (id) do update set forgotten = true""",
+                on conflict (id) do update set forgotten = true, owner_id = null, mode = '{}', pins = '{}'""",
                 room_id,
             )
             await connection.execute("delete from chat_log where room_id = $1", room_id)
             await connection.execute("delete from chat_messages where room_id = $1", room_id)
 
 
-def _message(row: asyncpg.Record) -> ChatMessage:
+_json_bytes = msgspec.json.Encoder().encode
+
+
+def _json(value: Any) -> str:
+    return _json_bytes(value).decode()
+
+
+def _room(row: asyncpg.Record) -> RoomRow:
+    return RoomRow(row["epoch"], row["last_offset"], msgspec.json.decode(row["mode"], type=Mode), tuple(row["pins"]))
+
+
+def _log_row(row: asyncpg.Record) -> LogRow:
+    return LogRow(
+        offset=row["place"],
+        kind=row["kind"],
+        at=row["done_at"],
+        by=row["by"],
+        kept=kept(row) if row["message_id"] is not None else None,
+        subject=row["subject"],
+        data=msgspec.json.decode(row["data"]) if row["data"] is not None else {},
+        prior=row["prior"],
+        audience=row["audience"],
+    )
+
+
+def kept(row: asyncpg.Record | Mapping[str, Any]) -> Kept:
+    """A row of chat_messages."""
     fields: dict[str, Any] = {"deleted": True} if row["deleted_at"] is not None else {}
-    return ChatMessage(
+    for name in ("edited_at", "reply_to", "badge"):
+        if row[name] is not None:
+            fields[name] = row[name]
+    if row["mentions"]:
+        fields["mentions"] = list(row["mentions"])
+    if row["reactions"] != "{}":
+        fields["reactions"] = msgspec.json.decode(row["reactions"])
+    message = ChatMessage(
         id=row["id"],
         author=Author(row["author_id"], row["author_name"]),
         text=row["text"],
@@ -256,3 +452,4 @@ def _message(row: asyncpg.Record) -> ChatMessage:
         offset=row["log_offset"],
         **fields,
     )
+    return Kept(message, row["text_at"] or row["log_offset"], row["released_at"], row["shadowed"], row["held_until"])

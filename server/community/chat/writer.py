@@ -10,19 +10,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from server.community.chat.errors import NoSuchMessage, NotStored, NotYours
-from server.community.chat.models import Author, Change, ChatMessage, Deleted, Fanout, Said, channel_of
-from server.community.chat.store import ChatStore
+from server.community.chat.errors import NotStored
+from server.community.chat.models import Change, channel_of, staff_channel_of
+from server.community.chat.turn import Operation, Parts, Stored, Turn, everybody
+from server.community.chat.view import PUBLIC, STAFF, LogRow, Viewer, change, erased
+from server.community.chat.writing import Write
 from server.kit.problems import Problem
 from storage.postgres.database import AWAY as DATABASE_AWAY
-from storage.postgres.database import Connection, Database
 
 log = logging.getLogger(__name__)
 
@@ -32,55 +31,24 @@ _MOST_WAITING = 2000
 AWAY = (*DATABASE_AWAY, asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 """What the database's absence looks like."""
 
-
-@dataclass(slots=True)
-class Write:
-    id: UUID
-    author: Author
-    text: str
-    at: datetime
-    media_time: datetime | None
-    nonce: str | None
-    done: asyncio.Future[Stored] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-@dataclass(slots=True)
-class Erase:
-    message_id: UUID
-    by: UUID
-    at: datetime
-    any_author: bool  # the broadcast's owner and administrators
-    done: asyncio.Future[Stored] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A change that is on disk. `message`: as it stands now."""
-
-    epoch: int
-    offset: int
-    message: ChatMessage
-
-
-@dataclass(frozen=True, slots=True)
-class _Fact:
-    offset: int
-    change: Change
-    erased: ChatMessage | None = None
-
-
-Operation = Write | Erase
 Outcome = Stored | Problem
 
 
 class RoomWriter:
     def __init__(
-        self, room_id: UUID, database: Database, store: ChatStore, fanout: Fanout, idle: Callable[[UUID], None]
+        self,
+        room_id: UUID,
+        owner_id: UUID,
+        parts: Parts,
+        *,
+        told: Callable[[Turn], None],
+        idle: Callable[[UUID], None],
     ) -> None:
+        """told: called once a turn is committed and its changes are handed on. idle: called when nothing waits."""
         self._room_id = room_id
-        self._database = database
-        self._store = store
-        self._fanout = fanout
+        self._owner_id = owner_id
+        self._parts = parts
+        self._told = told
         self._idle = idle
         self._waiting: deque[Operation] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -128,19 +96,21 @@ class RoomWriter:
             raise
 
     async def _commit(self, batch: Sequence[Operation]) -> None:
-        outcomes: list[Outcome]
-        async with self._database.transaction() as connection:
-            epoch, offset = await self._store.lock(connection, self._room_id)
-            facts, outcomes = await self._apply(connection, batch, epoch, offset)
-        channel = channel_of(self._room_id)
-        for number, fact in enumerate(facts):
-            if number:
-                await asyncio.sleep(0)  # telling one of them to a full room is enough for a turn of the loop
-            erased = (fact.erased.offset, encode(Said(fact.erased))) if fact.erased is not None else None
-            try:
-                self._fanout.deliver(channel, str(epoch), fact.offset, encode(fact.change), erased)
-            except Exception:  # it is on disk: whoever compares with the store will find it
-                log.exception("a stored chat change could not be told")
+        parts = self._parts
+        outcomes: list[Outcome] = []
+        async with parts.database.transaction() as connection:
+            room = await parts.store.lock(connection, self._room_id, self._owner_id)
+            nonces = [(op.actor.user_id, op.nonce) for op in batch if isinstance(op, Write) and op.nonce is not None]
+            known = await parts.store.by_nonce(connection, self._room_id, nonces) if nonces else {}
+            standing = await parts.rules.standing(connection, self._owner_id, everybody(batch))
+            turn = Turn(parts, connection, self._room_id, self._owner_id, room, standing, known)
+            for operation in batch:
+                try:
+                    outcomes.append(await operation.apply(turn))
+                except Problem as problem:
+                    outcomes.append(problem)
+            await turn.finish()
+        await self._tell(turn)
         for operation, outcome in zip(batch, outcomes, strict=True):
             if operation.done.done():
                 continue  # the caller has gone
@@ -149,65 +119,29 @@ class RoomWriter:
             else:
                 operation.done.set_result(outcome)
 
-    async def _apply(
-        self, connection: Connection, batch: Sequence[Operation], epoch: int, offset: int
-    ) -> tuple[list[_Fact], list[Outcome]]:
-        facts: list[_Fact] = []
-        outcomes: list[Outcome] = []
-        nonces = [(op.author.id, op.nonce) for op in batch if isinstance(op, Write) and op.nonce is not None]
-        known = await self._store.by_nonce(connection, self._room_id, nonces) if nonces else {}
-        new: list[ChatMessage] = []
-        new_nonces: list[str | None] = []
-        for operation in batch:
-            if isinstance(operation, Write):
-                key = (operation.author.id, operation.nonce) if operation.nonce is not None else None
-                message = known.get(key) if key is not None else None
-                if message is None:
-                    offset += 1
-                    message = ChatMessage(
-                        id=operation.id,
-                        author=operation.author,
-                        text=operation.text,
-                        at=operation.at,
-                        media_time=operation.media_time,
-                        offset=offset,
-                    )
-                    new.append(message)
-                    new_nonces.append(operation.nonce)
-                    facts.append(_Fact(offset, Said(message)))
-                    if key is not None:
-                        known[key] = message
-                outcomes.append(Stored(epoch, message.offset, message))
-                continue
-            if new:  # in the order in which they came
-                await self._store.add(connection, self._room_id, new, new_nonces)
-                new, new_nonces = [], []
-            outcome, fact = await self._erase(connection, operation, epoch, offset)
-            outcomes.append(outcome)
-            if fact is not None:
-                offset = fact.offset
-                facts.append(fact)
-        if new:
-            await self._store.add(connection, self._room_id, new, new_nonces)
-        return facts, outcomes
-
-    async def _erase(
-        self, connection: Connection, operation: Erase, epoch: int, offset: int
-    ) -> tuple[Outcome, _Fact | None]:
-        message = await self._store.message(connection, self._room_id, operation.message_id)
-        if message is None:
-            return NoSuchMessage("There is no such message in this chat."), None
-        if not operation.any_author and message.author.id != operation.by:
-            return NotYours("Only its author and the broadcast's owner may delete this message."), None
-        if message.deleted is True:  # once is enough
-            return Stored(epoch, offset, message), None
-        offset += 1
-        await self._store.erase(connection, self._room_id, message.id, operation.by, operation.at, offset)
-        erased = msgspec.structs.replace(message, text="", deleted=True)
-        return Stored(epoch, offset, erased), _Fact(offset, Deleted(id=message.id, by=operation.by), erased)
+    async def _tell(self, turn: Turn) -> None:
+        epoch = str(turn.room.epoch)
+        for number, row in enumerate(turn.rows):
+            if number:
+                await asyncio.sleep(0)  # telling one of them to a full room is enough for a turn of the loop
+            for channel, viewer in ((channel_of(self._room_id), PUBLIC), (staff_channel_of(self._room_id), STAFF)):
+                try:
+                    self._parts.fanout.deliver(channel, epoch, row.offset, *_told(row, viewer))
+                except Exception:  # it is on disk: whoever compares with the store will find it
+                    log.exception("a stored chat change could not be told")
+        self._told(turn)
 
 
-encode = msgspec.json.Encoder().encode
+def _told(row: LogRow, viewer: Viewer) -> tuple[bytes, tuple[int, bytes] | None]:
+    earlier = erased(row, viewer)
+    return encode(change(row, viewer)), (earlier[0], encode(earlier[1])) if earlier is not None else None
+
+
+def encode(change: Change) -> bytes:
+    return _encode(change)
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _fail(batch: Sequence[Operation], problem: Problem) -> None:
