@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from aiohttp import web
+import msgspec
+from aiohttp import hdrs, web
 from msgspec import Meta, Struct
 
 from realtime.events import Events
@@ -12,7 +13,12 @@ from realtime.protocol.events import MOST_CHANNELS
 from server.kit.http.call import Call
 from server.kit.http.routes import Access, Routes
 from server.kit.http.wrapper import bearer
-from server.kit.problems import Forbidden, NotFound, TooManyRequests, Unavailable
+from server.kit.problems import Forbidden, Invalid, NotFound, Problem, TooManyRequests, Unauthorized, Unavailable
+
+
+class UnknownChannel(NotFound):
+    code = "unknown_channel"
+    title = "There is no such channel"
 
 
 class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +38,7 @@ def routes(events: Events) -> Routes:
         "/events",
         access=Access.ANYONE,
         summary="Listen to channels as server-sent events",
-        errors=(Forbidden, NotFound, TooManyRequests, Unavailable),
+        errors=(Forbidden, UnknownChannel, TooManyRequests, Unavailable),
         file_result=("text/event-stream",),
     )
     async def listen(call: Call, query: EventsQuery) -> web.StreamResponse:
@@ -44,6 +50,33 @@ def routes(events: Events) -> Routes:
         """
         channels = [name.strip() for name in query.channels.split(",")]
         token = bearer(call.request) or ""
-        return await events.handle(call.request, channels, query.last_event_id, call.caller, token)
+        answer = await events.handle(call.request, channels, query.last_event_id, call.caller, token)
+        if answer.status >= 400:
+            raise _refusal(answer)
+        return answer
 
     return api
+
+
+def _refusal(answer: web.StreamResponse) -> Problem:
+    """Realtime knows nothing of the kit: its refusals as the problems that the document has."""
+    assert isinstance(answer, web.Response)
+    assert isinstance(answer.body, bytes)
+    said = msgspec.json.decode(answer.body, type=_Said)
+    wait = float(answer.headers.get(hdrs.RETRY_AFTER, 1))
+    match answer.status:
+        case 401:
+            return Unauthorized(said.detail)
+        case 403:
+            return Forbidden(said.detail)
+        case 404:
+            return UnknownChannel(said.detail)
+        case 422:
+            return Invalid.at("channels", said.detail, "query")
+        case 429:
+            return TooManyRequests(said.detail, wait)
+    return Unavailable(said.detail, wait)
+
+
+class _Said(Struct, frozen=True):
+    detail: str
