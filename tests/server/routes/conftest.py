@@ -25,7 +25,6 @@ async def server(tmp_path: Path, database_url: str) -> AsyncIterator[ServerProce
         {
             "HTTP_HOST": "127.0.0.1",
             "HTTP_PORT": str(port),
-            "PUBLIC_URL": f"http://localhost:{port}",
             "RTMP_HOST": "127.0.0.1",
             "RTMP_PORT": str(free_port()),
             "DATABASE_URL": database_url,

@@ -1,7 +1,8 @@
 """How schemathesis signs in: a module that its process loads (SCHEMATHESIS_HOOKS).
 
 Each operation has an account of its own, so that one which ends sessions or deletes accounts ends nobody else's; what
-names things in its path is called by their owner. An account whose token is void by now is replaced.
+names things in its path is called by their owner, and what needs a permission by an administrator. An account whose
+token is void by now is replaced.
 """
 
 from __future__ import annotations
@@ -32,20 +33,22 @@ class Accounts:
     def token(self, operation: Any) -> str:
         label = operation.label
         if label not in self._tokens:
-            owned = bool(operation.path_parameters) and self._owner
-            self._tokens[label] = self._owner if owned else asyncio.run(self._make()).token
+            office = "x-permission" in operation.definition.raw
+            owned = bool(operation.path_parameters) and self._owner and not office
+            self._tokens[label] = self._owner if owned else asyncio.run(self._make(office)).token
         return self._tokens[label]
 
     def void(self, operation: Any, token: str) -> None:
         if token == f"Bearer {self._tokens.get(operation.label)}":
             del self._tokens[operation.label]
 
-    async def _make(self) -> Person:
+    async def _make(self, office: bool) -> Person:
         url, origin, database = self._place
         sql = await asyncpg.connect(database)
         try:
             async with aiohttp.ClientSession() as http:
-                return await Town(http, url, origin, sql).person(f"x{next(self._numbers)}x", roles=self._roles)
+                roles = ["admin"] if office else self._roles
+                return await Town(http, url, origin, sql).person(f"x{next(self._numbers)}x", roles=roles)
         finally:
             await sql.close()
 

@@ -47,7 +47,10 @@ OWNED = 6
 """Things of each kind: some routes delete them."""
 
 
-@pytest.mark.parametrize(("role", "examples"), [("user", 15), ("admin", 8)])
+@pytest.mark.parametrize(
+    ("role", "phases", "examples"),
+    [("user", "examples,coverage,fuzzing,stateful", 12), ("admin", "examples,fuzzing,stateful", 8)],
+)
 @pytest.mark.timeout(300)
 async def test_schemathesis(
     town: Town,
@@ -56,6 +59,7 @@ async def test_schemathesis(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
     role: str,
+    phases: str,
     examples: int,
 ) -> None:
     operations = operations_of(await town.call("GET", "/openapi.json"))
@@ -69,7 +73,7 @@ async def test_schemathesis(
         sys.executable, "-m", "schemathesis.cli",
         "--config-file", str(configuration),
         "run", f"{server.url}/openapi.json",
-        "--no-color", "--report-json-path", str(report),
+        "--no-color", "--phases", phases, "--report-json-path", str(report),
         env={**os.environ, "TOWN": " ".join([server.url, town.origin, database_url, role, owner.token])},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
