@@ -49,7 +49,7 @@ OWNED = 6
 
 @pytest.mark.parametrize(
     ("role", "phases", "examples"),
-    [("user", "examples,coverage,fuzzing,stateful", 12), ("admin", "examples,fuzzing,stateful", 8)],
+    [("user", "examples,coverage,fuzzing,stateful", 10), ("admin", "examples,fuzzing", 6)],
 )
 @pytest.mark.timeout(300)
 async def test_schemathesis(
