@@ -221,10 +221,12 @@ def bearer(request: web.BaseRequest) -> str | None:
 
     Another scheme is left alone: a proxy in front may have its own. Raises Unauthorized for a token that cannot be one.
     """
-    given = request.headers.get(hdrs.AUTHORIZATION)
-    if given is None:
+    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if not given:
         return None
-    scheme, _, token = given.partition(" ")
+    if len(given) > 1:  # whoever stands in front may have looked at the other one
+        raise Unauthorized("Authorization is given twice.")
+    scheme, _, token = given[0].partition(" ")
     if scheme.lower() != "bearer":
         return None
     token = token.strip()

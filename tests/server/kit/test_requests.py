@@ -308,3 +308,10 @@ async def test_pages_of_a_list(client: Client) -> None:
             break
         cursor = f"&cursor={page['next_cursor']}"
     assert titles == [f"t{number}" for number in range(25)]
+
+
+async def test_two_tokens_are_none(client: Client) -> None:
+    """Which of them is meant, something in front of us may see otherwise."""
+    two = [("Authorization", "Bearer ada"), ("Authorization", "Bearer root")]
+    for tokens in (two, two[::-1], two[:1] * 2):
+        assert (await client.post("/api/v1/things", headers=tokens, json={"name": "x"})).status == 401
