@@ -41,6 +41,7 @@ PAGES = {
     "/studio": "studio",
     "/docs": "docs",
     "/account": "account",
+    "/admin": "admin",
     # where links of mails lead, and where a sign-in elsewhere comes back to
     **{f"/account/{name}": "landing" for name in ("verify", "reset", "email", "export", "restore", "signin")},
 }

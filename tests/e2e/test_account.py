@@ -10,7 +10,7 @@ import zipfile
 import pyotp
 import pytest
 from PIL import Image
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.e2e.owner import FAULTS, Owner, asks_again, authenticator, next_code, owner, size_of
 from tests.e2e.place import PASSWORD, Person, Place, window
@@ -215,6 +215,10 @@ async def test_two_windows_edit_a_profile_and_nothing_is_lost(browser: Browser, 
     await page.locator("#avatar-file").set_input_files(file)
     await expect(page.get_by_role("img", name="Your picture")).to_have_attribute("src", re.compile("webp$"))
     await expect(page.locator(".top .face img")).to_be_visible()
+    await page.get_by_label("About you").fill("after the picture")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("Saved.").last).to_be_visible()
+    await expect(page.get_by_text("What you typed is still here")).to_have_count(0)
     await page.locator("#avatar-file").set_input_files({**file, "buffer": b"no picture"})
     await expect(page.locator(".notice.bad:visible")).to_be_visible()
     await expect(page.get_by_role("img", name="Your picture")).to_be_visible()  # the one before is there still
@@ -305,3 +309,68 @@ async def test_a_route_is_found_and_tried(browser: Browser, place: Place) -> Non
     await route.get_by_role("button", name="Send").click()
     await expect(route.locator(".docs-try .badge").first).to_contain_text("401")
     assert ada.seen.wrong == []
+
+
+async def test_a_wait_is_counted_down_and_is_for_what_was_tried(browser: Browser, place: Place) -> None:
+    page = (await window(await browser.new_context(), f"{place.http}/account")).page
+    problem = {"status": 429, "code": "too_many_attempts", "title": "Wait", "detail": "Too many wrong passwords."}
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=429, headers={"Retry-After": "70"}, json=problem)
+
+    await page.route("**/api/v1/auth/login", refuse)
+    await page.get_by_label("E-mail or username").fill("somebody")
+    await page.get_by_label("Password").fill(PASSWORD)
+    button = page.locator("main form button[type=submit]")
+    await button.click()
+    await expect(page.get_by_role("alert")).to_have_text("Too many wrong passwords.")
+    await expect(button).to_contain_text(re.compile(r"in 1 min \d+ s"))
+    await expect(button).to_be_disabled()
+    await page.get_by_label("E-mail or username").fill("somebody.else")
+    await expect(button).to_be_enabled()
+    await button.click()
+    await expect(button).to_be_disabled()
+    await page.get_by_role("button", name="New here? Create an account").click()
+    await expect(button).to_have_text("Create account")
+    await expect(button).to_be_enabled()
+    await expect(page.get_by_label("E-mail")).to_have_value("somebody.else")
+
+
+async def test_back_from_a_provider(browser: Browser, place: Place) -> None:
+    """The way there and back with a real provider is tried without a browser; here is what the page makes of it."""
+    person = await place.register("oidc")
+    answer = await place.call("POST", "/auth/login", {"email": person.username, "password": PASSWORD})
+    context = await browser.new_context()
+    seen = await window(context, f"{place.http}/account")
+    page = seen.page
+    sent: list[object] = []
+    answers: list[tuple[int, object]] = [
+        (409, {"status": 409, "code": "link_needed", "title": "There is one", "detail": "There is one."}),
+        (
+            401,
+            {
+                "status": 401,
+                "code": "second_factor_required",
+                "title": "One more",
+                "challenge": "c",
+                "factors": ["totp"],
+            },
+        ),
+        (200, {**answer, "redirect": "/studio", "created": False}),
+    ]
+
+    async def trade(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        status, body = answers.pop(0)
+        await route.fulfill(status=status, json=body)
+
+    await page.route("**/api/v1/auth/oauth/token", trade)
+    for code, said in (("one", "You have an account here"), ("two", "One more step")):
+        await page.goto(f"{place.http}/account/signin#code={code}")
+        await expect(page.get_by_role("heading", name=said)).to_be_visible()
+        assert "#" not in page.url
+    await page.goto(f"{place.http}/account/signin#code=three")
+    await page.wait_for_url(f"{place.http}/studio")
+    await expect(page.get_by_role("button", name=f"Account of {person.username}")).to_be_visible()
+    assert sent == [{"code": "one"}, {"code": "two"}, {"code": "three"}]
+    assert seen.wrong == []

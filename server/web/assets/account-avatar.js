@@ -8,7 +8,8 @@ import { know, token } from './session.js';
 const MOST_BYTES = 10 * 1024 * 1024;
 const KINDS = ['image/jpeg', 'image/png', 'image/webp', 'image/gif'];
 
-export function avatarPanel(me) {
+/** changed: called after the picture has been set or taken away. */
+export function avatarPanel(me, changed) {
   const face = h('div', { class: 'face large' });
   face.style.setProperty('--hue', hue(me.username));
   const input = h('input', { type: 'file', accept: KINDS.join(','), class: 'visually-hidden', id: 'avatar-file', tabindex: '-1', 'aria-hidden': 'true' });
@@ -19,6 +20,7 @@ export function avatarPanel(me) {
   const away = action('Remove', async () => {
     await api('DELETE', '/users/me/avatar');
     paint(null);
+    changed();
     choose.focus();
     toast('The picture is gone.');
   }, { kind: 'danger', label: 'Remove the picture' });
@@ -43,6 +45,7 @@ export function avatarPanel(me) {
     try {
       const fresh = await upload(file, (share) => { bar.value = share; if (share === 1) setText(said, 'Being made ready…'); });
       paint(fresh.avatar);
+      changed();
       setText(said, 'Saved.');
     } catch (error) {
       face.replaceChildren(...before);

@@ -13,7 +13,7 @@ export default function build() {
   const me = new Edited('/users/me');
   const { place } = loaded(() => me.read(), (data) => {
     know({ username: data.username, picture: data.avatar?.small ?? null });
-    return [avatarPanel(data), wordsPanel(me), namePanel(me)];
+    return [avatarPanel(data, () => me.passed().catch(() => {})), wordsPanel(me), namePanel(me)];
   });
   place.className = 'stack-wide';
   return [place];

@@ -41,6 +41,7 @@ function paintAccount() {
     h('p', { class: 'menu-name' }, me.username),
     h('a', { class: 'menu-item', href: '/studio' }, 'Studio'),
     h('a', { class: 'menu-item', href: '/account' }, 'Account'),
+    me.roles?.includes('admin') && h('a', { class: 'menu-item', href: '/admin' }, 'Administration'),
     h('button', { class: 'menu-item', type: 'button', onclick: leave }, 'Sign out'));
   const button = h('button', {
     class: 'face-button', type: 'button', 'aria-label': `Account of ${me.username}`, 'aria-expanded': 'false',

@@ -44,6 +44,12 @@ export class Edited {
 
   async write(method, body, path = this.path) { return this.#keep(await call(method, path, body, { ifMatch: this.etag })); }
 
+  /** After one change of ours by another route: what was read is still what is edited, unless others came in between. */
+  async passed() {
+    const fresh = await call('GET', this.path);
+    if (fresh.data.version === this.data.version + 1) this.#keep(fresh);
+  }
+
   /** Over whatever is there now. */
   async over(method, body, path = this.path) {
     await this.read();

@@ -88,6 +88,7 @@ class Door {
   }
 
   #turn(mode) {
+    this.form.dispatchEvent(new Event('input')); // what the button waits for is not about this
     this.mode = mode;
     const [registering, forgot] = [mode === 'register', mode === 'forgot'];
     setText(this.heading, { login: 'Welcome back', register: 'Create your account', forgot: 'Set a new password' }[mode]);

@@ -65,7 +65,7 @@ async def test_an_unknown_address_is_answered_by_a_page_with_a_way_home(client: 
 
 
 async def test_everything_a_page_names_is_there_and_keeps_for_good(client: Client) -> None:
-    for page in ("/", "/watch/x", "/studio", "/account", "/account/reset", "/docs"):
+    for page in ("/", "/watch/x", "/studio", "/account", "/account/reset", "/docs", "/admin"):
         text = gzip.decompress(await (await client.get(page)).read()).decode()
         names = set(re.findall(r'(?:src|href)="(/assets/[^"]+)"', text))
         assert len(names) > 5
@@ -155,7 +155,7 @@ def test_the_version_changes_with_any_byte(tmp_path: Path, node_modules: Path) -
 def test_the_pages_stay_small() -> None:
     """What a first visit to the watch page loads from us, gzipped, beside the player: kept under 60 kB."""
     bundle = load_bundle(HERE, HERE / "no-such-folder")
-    others = ("vendor/", "docs", "studio", "home", "account", "landing", "section", "download", "stepup")
+    others = ("vendor/", "docs", "studio", "home", "account", "admin", "landing", "section", "download", "stepup")
     names = [name for name in bundle.assets if not name.startswith(others)]
     weight = sum(len(bundle.assets[name].gzip or bundle.assets[name].body) for name in names)
     assert weight < 60_000
