@@ -27,6 +27,7 @@ from uuid import UUID
 
 from server.identity.accounts import store
 from server.identity.errors import TooManyAttempts
+from server.identity.names import email_key
 from server.kit.auth import Origin
 from server.kit.clock import now
 from server.kit.limits import address_key
@@ -62,7 +63,7 @@ class Guesses:
         settings, at = self._settings, now()
         device, network = self._places(origin)
         known = await store.is_known(connection, users, [device, network])
-        name = name.strip().casefold()
+        name = email_key(name)  # as accounts are found: another way of writing it is no other name
         here = self._key("here", name, device.hex() if device in known else network.hex())
         lanes = {here: settings.wrong_passwords}
         everywhere = self._key("name", name)
@@ -96,7 +97,7 @@ class Guesses:
         """The owner has shown himself another way: whatever was guessed before counts no more, and not here."""
         device, network = self._places(origin)
         keys = []
-        for name in {name.strip().casefold() for name in names if name}:
+        for name in {email_key(name) for name in names if name}:
             keys += [self._key("name", name)]
             keys += [self._key("here", name, place.hex()) for place in (device, network)]
         await store.forgive(connection, keys)
@@ -109,7 +110,7 @@ class Guesses:
         keys = [key for key, there in ((device, origin.device), (network, origin.address)) if there]
         return await store.remember(connection, user_id, keys, now(), _PLACES) > 0
 
-    async def may_mail(self, connection: Connection, email_key: str, purpose: str) -> bool:
+    async def may_mail(self, connection: Connection, address: str, purpose: str) -> bool:
         """Whether one more mail that anybody can cause may go to this address: so many an hour.
 
         Each purpose counts by itself, so that whoever registers with a stranger's address again and again does not keep
@@ -120,7 +121,7 @@ class Guesses:
             pause = min(pause, self._settings.reset_password_minutes * 60 / 2)
         _, wait = await store.attempt(
             connection,
-            self._key("mail", purpose, _mailbox(email_key)),
+            self._key("mail", purpose, _mailbox(address)),
             after=max(self._settings.account_mails_per_hour, 1),
             wait=pause,
             most=pause,
@@ -136,7 +137,7 @@ class Guesses:
         return hmac.digest(self._secrets.key("attempts"), "\x00".join(parts).encode(errors="replace"), "sha256")
 
 
-def _mailbox(email_key: str) -> str:
+def _mailbox(address: str) -> str:
     """What many providers deliver to one mailbox: ada+one@… and a.da@… are ada@…."""
-    local, _, domain = email_key.rpartition("@")
+    local, _, domain = address.rpartition("@")
     return f"{local.partition('+')[0].replace('.', '')}@{domain}"

@@ -51,5 +51,6 @@ def check_email(address: str) -> tuple[str, str]:
 
 
 def email_key(address: str) -> str:
-    """The form in which addresses are compared: no provider in use tells capitals apart."""
-    return unicodedata.normalize("NFKC", address.strip()).casefold()
+    """The form in which addresses are compared: no provider in use tells capitals apart. Small letters and no more:
+    straße.example and strasse.example are two domains (RFC 5892), and so two people."""
+    return unicodedata.normalize("NFKC", address.strip()).lower()

@@ -237,7 +237,8 @@ class Identity:
             if "@" in body.email:
                 candidates = await store.by_email(connection, email_key(body.email))
             else:
-                found = await store.by_username(connection, body.email.strip())
+                name = body.email.strip()
+                found = await store.by_username(connection, name if name.isascii() else "")  # İ is no i
                 candidates = [] if found is None else [found]
             guess = await self._guesses.count(connection, body.email, [account.id for account in candidates], origin)
         usable = [account for account in candidates if account.password_hash]

@@ -188,3 +188,13 @@ async def verified_from(client: Client, mailbox: Mailbox, address: str) -> dict[
     assert status == 201
     assert (await post(client, "verify-email", token=mailbox.sent[-1].token))[0] == 204
     return dict(body)
+
+
+async def test_another_way_of_writing_a_name_is_no_other_name(make_identity: MakeIdentity) -> None:
+    """Full-width letters and capitals lead to the same account, so they count for the same."""
+    async with serve(await make_identity(wrong_passwords=3)) as client:
+        await register(client, "ida", "ida@example.org")
+        wide = ["ida@example.org", "\uff49da@example.org", "i\uff44a@example.org", "id\uff41@example.org"]
+        answers = [(await post(client, "login", email=name, password="wrong horse battery"))[0] for name in wide]
+        assert answers == [401, 401, 401, 429]
+        assert (await post(client, "login", email="\u0130da", password=PASSWORD))[0] == 401

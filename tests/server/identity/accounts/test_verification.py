@@ -150,3 +150,13 @@ async def test_what_breaks_before_the_commit_leaves_the_link_good(
     assert not await is_verified(client, ada)
     events.record = record  # type: ignore[method-assign]
     assert (await post(client, "verify-email", token=token))[0] == 204
+
+
+async def test_addresses_that_only_look_alike_are_two(client: Client, mailbox: Mailbox) -> None:
+    eve = await verified(client, mailbox, "eve", "max@straße.example")
+    ada = await verified(client, mailbox, "ada", "max@strasse.example")
+    assert await is_verified(client, eve)
+    assert await is_verified(client, ada)
+    again = await register(client, "bob", "MAX@STRASSE.example")
+    assert mailbox.sent[-1].template == "already_registered"
+    assert not await is_verified(client, again)
