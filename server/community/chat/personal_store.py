@@ -82,7 +82,7 @@ class PersonalStore:
                 select id, place, private, row_number() over (order by id) as number from his where deleted_at is null
             ), logged as (
                 insert into chat_log (room_id, log_offset, kind, message_id, at, by, subject, prior, audience)
-                select $1, r.last_offset + o.number, 'delete', o.id, $3, $5, case when o.private then $5 end, o.place,
+                select $1, r.last_offset + o.number, 'delete', o.id, $3, $5::uuid, case when o.private then $5::uuid end, o.place,
                     case when o.private then 'own' else 'all' end
                 from open o, chat_rooms r where r.id = $1
             ), room as (
@@ -93,10 +93,10 @@ class PersonalStore:
             ), liked as (
                 delete from chat_reactions r using open o where r.message_id = o.id
             )
-            update chat_messages m set text = '', author_id = $5, author_name = '', nonce = null, fingerprint = null,
+            update chat_messages m set text = '', author_id = $5::uuid, author_name = '', nonce = null, fingerprint = null,
                 mentions = '{}', reactions = '{}', reply_to = null, badge = null,
                 shadowed = m.shadowed or m.held_until is not null, held_until = null,
-                deleted_at = coalesce(m.deleted_at, $3), deleted_by = coalesce(m.deleted_by, $5)
+                deleted_at = coalesce(m.deleted_at, $3), deleted_by = coalesce(m.deleted_by, $5::uuid)
             from his where m.id = his.id""",
             room_id,
             author_id,

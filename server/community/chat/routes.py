@@ -90,6 +90,37 @@ def routes(chat: Chat) -> Routes:
 
     add_moderation(api, _ROOM, moderation)
 
+    reacting = (
+        errors.NoSuchRoom,
+        errors.NoSuchMessage,
+        errors.RoomClosed,
+        errors.BannedHere,
+        errors.TooFast,
+        errors.NotStored,
+    )
+
+    @api.put(
+        _ROOM + "/{message_id}/reactions/{emoji}",
+        access=Access.USER,
+        errors=(*reacting, errors.BadReaction, errors.TooMany),
+        summary="React to a message",
+    )
+    async def react(call: Call, id: UUID, message_id: UUID, emoji: str) -> Reactions:
+        """`emoji`: one emoji, or the code of an emote as `:fire:`. Answers with all to the message."""
+        _, counts = await chat.react(call.user, id, message_id, _emoji(emoji))
+        return Reactions(counts=counts)
+
+    @api.delete(
+        _ROOM + "/{message_id}/reactions/{emoji}",
+        status=200,
+        access=Access.USER,
+        errors=reacting,
+        summary="Take a reaction back",
+    )
+    async def unreact(call: Call, id: UUID, message_id: UUID, emoji: str) -> Reactions:
+        _, counts = await chat.react(call.user, id, message_id, _emoji(emoji), remove=True)
+        return Reactions(counts=counts)
+
     @api.get(
         _ROOM + "/{message_id}",
         access=Access.ANYONE,
@@ -130,37 +161,6 @@ def routes(chat: Chat) -> Routes:
     async def delete(call: Call, id: UUID, message_id: UUID) -> None:
         """By its author or those who moderate the chat. The text is gone for good."""
         await chat.delete(call.user, id, message_id, call.origin)
-
-    reacting = (
-        errors.NoSuchRoom,
-        errors.NoSuchMessage,
-        errors.RoomClosed,
-        errors.BannedHere,
-        errors.TooFast,
-        errors.NotStored,
-    )
-
-    @api.put(
-        _ROOM + "/{message_id}/reactions/{emoji}",
-        access=Access.USER,
-        errors=(*reacting, errors.BadReaction, errors.TooMany),
-        summary="React to a message",
-    )
-    async def react(call: Call, id: UUID, message_id: UUID, emoji: str) -> Reactions:
-        """`emoji`: one emoji, or the code of an emote as `:fire:`. Answers with all to the message."""
-        _, counts = await chat.react(call.user, id, message_id, _emoji(emoji))
-        return Reactions(counts=counts)
-
-    @api.delete(
-        _ROOM + "/{message_id}/reactions/{emoji}",
-        status=200,
-        access=Access.USER,
-        errors=reacting,
-        summary="Take a reaction back",
-    )
-    async def unreact(call: Call, id: UUID, message_id: UUID, emoji: str) -> Reactions:
-        _, counts = await chat.react(call.user, id, message_id, _emoji(emoji), remove=True)
-        return Reactions(counts=counts)
 
     return api
 

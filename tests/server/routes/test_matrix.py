@@ -16,12 +16,14 @@ from tests.support import eventually
 PUBLIC_ACTS = {
     "POST /api/v1/live/{id}/join",  # whoever knows a broadcast may watch it
     "POST /api/v1/live/{id}/chat",  # and, signed in, write beside it
+    "PUT /api/v1/live/{id}/chat/{message_id}/reactions/{emoji}",  # and react to what others wrote
+    "DELETE /api/v1/live/{id}/chat/{message_id}/reactions/{emoji}",
 }
 """What changes another's thing, and is open to everybody on purpose."""
 AT_THE_DOOR = ("This needs the permission", "This API key has not the scope", "API keys are not taken here")
 """A feature may say `forbidden` as well, of what is another's."""
 REFUSALS = {"unauthorized", "forbidden", "step_up_required", "not_yours", "not_found"}
-PASSING = {"last_used_at", "viewers", "now", "offset", "head"}
+PASSING = {"last_used_at", "viewers", "now", "offset", "head", "reactions"}
 """Members of answers that change by themselves."""
 
 Answer = tuple[int, dict[str, Any], str]

@@ -154,6 +154,27 @@ async def _account(person: Person) -> str:
     return person.id
 
 
+async def _somebody(person: Person) -> str:
+    """Whom the person may ban, or let moderate."""
+    return (await person.town.person("somebody")).id
+
+
+async def _filter(person: Person) -> str:
+    (newest, *_) = (await person.call("GET", "/api/v1/live/mine"))["items"]
+    body = {"pattern": f"unwantedby{person.name}", "action": "mask"}
+    return str((await person.call("POST", f"/api/v1/live/{newest['id']}/chat/filters", body))["id"])
+
+
+async def _emote(person: Person) -> str:
+    (newest, *_) = (await person.call("GET", "/api/v1/live/mine"))["items"]
+    await person.call("PUT", f"/api/v1/live/{newest['id']}/chat/emotes/hype", {"art": "🔥"})
+    return "hype"
+
+
+async def _reaction(person: Person) -> str:
+    return "👍"
+
+
 async def _username(person: Person) -> str:
     return person.name
 
@@ -161,6 +182,12 @@ async def _username(person: Person) -> str:
 KINDS = {
     "/api/v1/live/{id}": Kind(_broadcast),
     "/api/v1/live/{id}/chat/{message_id}": Kind(_message),
+    "/api/v1/live/{id}/chat/pins/{message_id}": Kind(_message),
+    "/api/v1/live/{id}/chat/{message_id}/reactions/{emoji}": Kind(_reaction, shared=True),
+    "/api/v1/live/{id}/chat/bans/{user_id}": Kind(_somebody),
+    "/api/v1/live/{id}/chat/moderators/{user_id}": Kind(_somebody),
+    "/api/v1/live/{id}/chat/filters/{filter_id}": Kind(_filter),
+    "/api/v1/live/{id}/chat/emotes/{name}": Kind(_emote),
     "/api/v1/auth/sessions/{id}": Kind(_session, private=True),
     "/api/v1/keys/{id}": Kind(_key, private=True),
     "/api/v1/auth/passkeys/{id}": Kind(_passkey, private=True),
@@ -171,7 +198,7 @@ KINDS = {
 """By the path up to the parameter. A route with a new kind needs a line here: something real that others may not
 touch."""
 
-IN_BODIES = {"stream_id": "/api/v1/live/{id}"}
+IN_BODIES = {"stream_id": "/api/v1/live/{id}", "reply_to": "/api/v1/live/{id}/chat/{message_id}"}
 IN_QUERIES = {
     "user": ("/api/v1/admin/users/{id}", "{}"),
     "actor": ("/api/v1/admin/users/{id}", "{}"),
