@@ -92,8 +92,11 @@ async def test_a_passkey_opens_the_account_and_proves_who_is_there(browser: Brow
     ada = await owner(browser, place, "key", "security")
     page = ada.page
     devtools, device = await authenticator(page)
+    await page.get_by_text("Change the address").click()
+    await page.get_by_label("New address").fill("half typed")
     await page.get_by_role("button", name="Add a passkey").click()
     await expect(page.locator(".codes li")).to_have_count(10)
+    await expect(page.get_by_label("New address")).to_have_value("half typed")  # though all was read again
     first = await page.locator(".codes li").first.text_content() or ""
     await page.get_by_role("button", name="Rename Passkey 1").click()
     await page.get_by_role("textbox", name="Name", exact=True).fill("My laptop")
@@ -217,7 +220,7 @@ async def test_two_windows_edit_a_profile_and_nothing_is_lost(browser: Browser, 
     await expect(page.locator(".top .face img")).to_be_visible()
     await page.get_by_label("About you").fill("after the picture")
     await page.get_by_role("button", name="Save").click()
-    await expect(page.get_by_text("Saved.").last).to_be_visible()
+    await expect(page.get_by_role("form", name="Profile").get_by_text("Saved.")).to_be_visible()
     await expect(page.get_by_text("What you typed is still here")).to_have_count(0)
     await page.locator("#avatar-file").set_input_files({**file, "buffer": b"no picture"})
     await expect(page.locator(".notice.bad:visible")).to_be_visible()
@@ -286,6 +289,8 @@ async def test_a_route_is_found_and_tried(browser: Browser, place: Place) -> Non
     ada = await owner(browser, place, "docs")
     page = ada.page
     await page.goto(f"{ada.http}/docs")
+    described = (await (await page.request.get(f"{ada.http}/openapi.json")).json())["paths"].values()
+    await expect(page.locator(".docs-route")).to_have_count(sum(len(methods) for methods in described))
     await page.get_by_label("Search the routes").fill("patch users/me")
     await page.locator("#patch_users_me > summary").click()
     route = page.locator("#patch_users_me")

@@ -166,9 +166,3 @@ async def test_many_windows_renew_one_session_without_tripping_over_each_other(b
         await one.page.reload(wait_until="commit")
     for one in windows:
         await expect(one.page.get_by_role("button", name="Create broadcast")).to_be_visible()
-
-
-async def test_the_api_page_reads_the_description(browser: Browser, place: Place) -> None:
-    docs = await window(await browser.new_context(), f"{place.http}/docs")
-    await expect(docs.page.locator(".opblock").first).to_be_visible(timeout=20_000)
-    assert await docs.page.locator(".opblock").count() > 10

@@ -80,7 +80,7 @@ function makePanel(available, made) {
       ['expires_at', life.value === 'date' && !(Date.parse(`${date.value}T23:59:59`) > Date.now()) ? 'Choose a day that is to come.' : ''],
     ],
     send: () => api('POST', '/keys', { name: name.value.trim(), scopes: chosen(), expires_at: expires() }),
-    done: made,
+    done: (key) => { name.value = ''; made(key); },
   });
   return panel('Make a key', '', sent.element);
 }

@@ -20,7 +20,7 @@ export function passwordPanel(me, factors, { again }) {
     ],
     at: { wrong_password: ['current_password', 'This is not your password.'] },
     send: () => api('POST', '/auth/change-password', { ...(present ? { current_password: present.value } : {}), password: next.value }),
-    done: () => { toast(has ? 'The password is changed. All other sessions have ended.' : 'The password is set.'); again(); },
+    done: () => { for (const one of Object.values(fields)) one.value = ''; toast(has ? 'The password is changed. All other sessions have ended.' : 'The password is set.'); again(); },
   });
   const none = action('Remove the password', async () => {
     if (!await confirm('Sign in without a password?', 'From then on your passkeys, or your accounts elsewhere, are the only way in. A mail can set a new password at any time.', 'Remove it')) return;

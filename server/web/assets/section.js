@@ -14,12 +14,17 @@ export function panel(title, text, ...children) {
 
 /** A place whose content comes from the API: bones meanwhile, and a way to try again. paint: (data) → elements. */
 export function loaded(read, paint) {
-  const place = h('div', { class: 'stack', 'aria-busy': 'true' });
+  const place = h('div', { class: 'stack', 'aria-busy': 'true', tabindex: '-1' });
   const load = async ({ quietly = false } = {}) => {
     if (!quietly) place.replaceChildren(h('span', { class: 'bone wide' }), h('span', { class: 'bone' }));
     try {
       const data = await read();
+      const within = place.contains(document.activeElement);
+      const back = typed(place);
       place.replaceChildren(...[paint(data)].flat().filter(Boolean));
+      back();
+      // what had the focus is gone: go on from here, not from the top of the page
+      if (within && !place.contains(document.activeElement)) place.focus({ preventScroll: true });
     } catch (error) {
       if (error.status === 401) return;
       place.replaceChildren(h('p', { class: 'notice bad', role: 'alert' }, error.message),
@@ -30,6 +35,20 @@ export function loaded(read, paint) {
   };
   load();
   return { place, load };
+}
+
+/** What is half typed in forms with a name; → put it back into the same ones, painted anew. */
+function typed(place) {
+  const fields = () => [...place.querySelectorAll('form[aria-label] :is(input, textarea):is([type=text], [type=email], [type=password], :not([type]))')]
+    .map((input) => [`${input.form.getAttribute('aria-label')} ${input.name}`, input]);
+  const before = new Map(fields().filter(([, input]) => input.value && input.value !== input.defaultValue && !input.readOnly).map(([name, input]) => [name, input.value]));
+  return () => {
+    for (const [name, input] of fields()) {
+      if (input.value || !before.has(name)) continue;
+      input.value = before.get(name);
+      input.closest('details')?.setAttribute('open', '');
+    }
+  };
 }
 
 /** What is read with its tag and written only over what was read. */
