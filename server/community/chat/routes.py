@@ -114,7 +114,7 @@ def routes(chat: Chat) -> Routes:
         _ROOM + "/{message_id}/reactions/{emoji}",
         status=200,
         access=Access.USER,
-        errors=reacting,
+        errors=(*reacting, errors.BadReaction),
         summary="Take a reaction back",
     )
     async def unreact(call: Call, id: UUID, message_id: UUID, emoji: str) -> Reactions:

@@ -73,8 +73,9 @@ def _value(kind: inspect.Type, name: str, depth: int) -> Any:
             return [_value(item, name.removesuffix("s"), depth)]
         case inspect.TupleType(item_types=items):
             return [_value(item, name, depth) for item in items]
-        case inspect.DictType(value_type=value):
-            return {"name": _value(value, "", depth)}
+        case inspect.DictType(key_type=key, value_type=value):
+            name = _value(key, "name", depth)
+            return {"name" if name == _TEXTS["name"] else name: _value(value, "", depth)}
         case inspect.LiteralType(values=values):
             return values[0]
         case inspect.EnumType(cls=cls):
