@@ -24,7 +24,7 @@ export function emailPanel(me) {
   });
   return panel('E-mail', 'For signing in, for a lost password, and for warnings.',
     h('div', { class: 'row' }, h('strong', { class: 'long' }, me.email), h('span', { class: `badge ${me.email_verified ? 'good' : 'interrupted'}` }, me.email_verified ? 'Verified' : 'Not verified')),
-    !me.email_verified && h('p', {}, 'Follow the link in the mail that was sent to it. Until then the address is not yours alone, and a lost password cannot be set anew.'),
+    !me.email_verified && h('p', {}, 'Follow the link in the mail that was sent to it. Until then the address is not yours alone: whoever reads its mail may claim it.'),
     !me.email_verified && h('div', { class: 'row' }, again.button), again.trouble, said,
     h('details', { class: 'more' }, h('summary', {}, 'Change the address'), h('div', { class: 'stack' }, made.element, asked)));
 }

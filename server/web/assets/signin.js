@@ -157,7 +157,7 @@ class Door {
     const back = h('button', { class: 'button wide', type: 'button', onclick: () => this.open('login') }, 'Back to signing in');
     this.box.replaceChildren(h('div', { class: 'account-form' },
       h('h2', { id: 'account-title', tabindex: '-1' }, 'Look into your mail'),
-      h('p', { role: 'status' }, `If an account has verified ${address}, a link to set a new password is on its way there. It works once, and for a short time.`),
+      h('p', { role: 'status' }, `If an account here has the address ${address}, a link to set a new password is on its way there. It works once, and for a short time.`),
       h('p', { class: 'muted' }, 'Nothing came? Look among the spam, or ask again in a few minutes.'), back));
     back.focus();
   }
