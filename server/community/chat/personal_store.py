@@ -82,7 +82,8 @@ class PersonalStore:
                 select id, place, private, row_number() over (order by id) as number from his where deleted_at is null
             ), logged as (
                 insert into chat_log (room_id, log_offset, kind, message_id, at, by, subject, prior, audience)
-                select $1, r.last_offset + o.number, 'delete', o.id, $3, $5::uuid, case when o.private then $5::uuid end, o.place,
+                select $1, r.last_offset + o.number, 'delete', o.id, $3, $5::uuid,
+                    case when o.private then $5::uuid end, o.place,
                     case when o.private then 'own' else 'all' end
                 from open o, chat_rooms r where r.id = $1
             ), room as (
@@ -93,8 +94,8 @@ class PersonalStore:
             ), liked as (
                 delete from chat_reactions r using open o where r.message_id = o.id
             )
-            update chat_messages m set text = '', author_id = $5::uuid, author_name = '', nonce = null, fingerprint = null,
-                mentions = '{}', reactions = '{}', reply_to = null, badge = null,
+            update chat_messages m set text = '', author_id = $5::uuid, author_name = '', nonce = null,
+                fingerprint = null, mentions = '{}', reactions = '{}', reply_to = null, badge = null,
                 shadowed = m.shadowed or m.held_until is not null, held_until = null,
                 deleted_at = coalesce(m.deleted_at, $3), deleted_by = coalesce(m.deleted_by, $5::uuid)
             from his where m.id = his.id""",
@@ -117,10 +118,10 @@ class PersonalStore:
     ) -> None:
         """Of his reactions in a locked room: they go, and the log says what is left at each message."""
         await connection.execute(
-            """with some as (
+            """with chosen as (
                 select distinct message_id from chat_reactions where room_id = $1 and user_id = $2 limit $4
             ), gone as (
-                delete from chat_reactions r using some s where r.message_id = s.message_id and r.user_id = $2
+                delete from chat_reactions r using chosen s where r.message_id = s.message_id and r.user_id = $2
                 returning r.message_id, r.emoji, r.hidden
             ), counted as (
                 select m.id, m.shadowed or m.held_until is not null as private, m.author_id,

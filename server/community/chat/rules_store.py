@@ -126,7 +126,9 @@ class RulesStore:
 
     async def moderator_count(self, connection: Connection, owner_id: UUID) -> int:
         # two rooms of one owner are written to at once: without this both would see one place left
-        await connection.execute("select pg_advisory_xact_lock(hashtextextended('chat ' || ($1::uuid)::text, 0))", owner_id)
+        await connection.execute(
+            "select pg_advisory_xact_lock(hashtextextended('chat ' || ($1::uuid)::text, 0))", owner_id
+        )
         count: int = await connection.fetchval("select count(*) from chat_moderators where owner_id = $1", owner_id)
         return count
 
