@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from server.kit.problems import (
 )
 
 _UUID_LENGTH = 36
+_DATE = re.compile(r"\d{4}-")
 _MAX_DIGITS = 18  # below 2^63
 
 
@@ -126,6 +128,9 @@ class QueryReader:
             if not _storable(value):
                 raise Invalid.at(name, "has characters that are not text", "query")
             values[name] = value
+        for _, name in self._moments:  # msgspec takes numbers in texts, too: seconds since 1970
+            if name in values and not _DATE.match(values[name]):
+                raise Invalid.at(name, "is a time as 2026-05-17T12:00:00Z (RFC 3339)", "query")
         try:
             query = msgspec.convert(values, self._kind, strict=False)
         except msgspec.ValidationError as error:

@@ -189,6 +189,7 @@ async def test_what_is_no_http(client: Client, request_: bytes, caplog: pytest.L
         ("cursor=" + "a" * 600, 422, "cursor"),
         ("cursor=abc", 400, None),
         ("cursor=%F0%9F%92%A9", 400, None),
+        *(("before=0.5", 422, "before"), ("before=1795195724", 422, "before"), ("before=inf", 422, "before")),
     ],
 )
 async def test_bad_queries(client: Client, query: str, status: int, where: str | None) -> None:
