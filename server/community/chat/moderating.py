@@ -188,8 +188,10 @@ class AddFilter(Operation):
         """`data` of what is stored: the filter. Raises NotYours, BadPattern, TooMany."""
         turn.need(self.actor, Deed.FILTER)
         parsed = words.parse(self.pattern)
-        if not parsed or not any(part.strip("*") for part in parsed):
-            raise BadPattern("A filter needs a word.", field="pattern")
+        if not parsed or any("*" in part and len(part.strip("*")) < _SHORTEST for part in parsed):
+            raise BadPattern(
+                f"A filter needs a word, and {_SHORTEST} letters beside a star.", field="pattern", shortest=_SHORTEST
+            )
         pattern = " ".join(parsed)
         rules = turn.parts.rules
         there = {filter.pattern: filter for filter in await rules.filters(turn.connection, turn.owner_id)}
@@ -254,6 +256,8 @@ class RemoveEmote(Operation):
         return turn.stored(turn.log("emotes", self.at, self.actor.user_id, data={"name": self.name}))
 
 
+_SHORTEST = 2
+"""Letters beside a star: with fewer nearly every message would be found, at a cost for each."""
 _EVENTS: dict[Kind, str] = {"ban": "chat.banned", "timeout": "chat.timed_out"}
 
 __all__ = [

@@ -23,7 +23,7 @@ from server.community.chat.rights import Actor, Deed, Role, may, role_of
 from server.community.chat.rules_store import RulesStore, Standing
 from server.community.chat.store import ChatStore, New, RoomRow
 from server.community.chat.view import Audience, Kept, Kind, LogRow
-from server.community.chat.words import Word, parse
+from server.community.chat.words import Word
 from server.kit.audit import Audit
 from server.kit.auth import Origin
 from storage.postgres.database import Connection, Database
@@ -134,7 +134,7 @@ class Turn:
     async def words(self) -> list[Word]:
         if self._words is None:
             filters = await self.parts.rules.filters(self.connection, self.owner_id)
-            self._words = [Word(parse(filter.pattern), filter.action) for filter in filters]
+            self._words = [Word(tuple(filter.pattern.split(" ")), filter.action) for filter in filters]
         return self._words
 
     async def emotes(self) -> dict[str, str]:
