@@ -1,4 +1,4 @@
-"""The composition root: the only file that picks concrete classes and knows how they hang together.
+"""All parts of one server process.
 
 `Wiring.start` brings the parts up in the order in which they need each other; whatever came up goes down in the reverse
 order when `close` is called or a later part fails.
@@ -7,16 +7,12 @@ order when `close` is called or a later part fails.
 from __future__ import annotations
 
 import logging
-import secrets as random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from contextlib import AsyncExitStack
-from pathlib import Path
-from ssl import SSLContext
-from typing import TYPE_CHECKING, Literal, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from media.ingest.rtmp import RtmpOptions, RtmpServer, tls_context
+from media.ingest.rtmp import RtmpOptions, RtmpServer
 from media.package.live import PackageOptions
 from media.transcode.image import Images
 from media.transcode.thumbnail import Thumbnailer
@@ -30,55 +26,40 @@ from realtime.protocol.codes import ErrorCode
 from realtime.roster import SocketOptions
 from realtime.socket import Sockets
 from server.community.chat.channel import ChatChannels, StaffChannels
-from server.community.chat.personal import ChatData
-from server.community.chat.service import Chat, ChatOptions
-from server.community.chat.store import ChatStore
-from server.identity.accounts.recovery import RESET_JOB, ResetMails
+from server.community.chat.service import Chat
+from server.identity.accounts.recovery import ResetMails
 from server.identity.apikeys.service import Keys
-from server.identity.factors import jobs as factor_jobs
 from server.identity.factors.service import Factors
 from server.identity.oauth.service import Oauth
-from server.identity.privacy import jobs as privacy_jobs
-from server.identity.privacy.account import AccountData
-from server.identity.privacy.departures import Departures
-from server.identity.privacy.exports import Exports
 from server.identity.profile.avatars import Avatars
-from server.identity.profile.service import Profiles
 from server.identity.service import Identity
-from server.integrations.mail import BadAddress, Delivery, Log, Mails, MailServer, Sender, SmtpServer, Templates
+from server.integrations.mail import Mails, Templates
 from server.integrations.signin.configured import configured
-from server.kit.http import idempotency
 from server.kit.http.address import ClientAddress
 from server.kit.http.classes import route_classes
 from server.kit.limits import Limits
-from server.kit.mail import Mailer
 from server.kit.outgoing import Outgoing
-from server.kit.personal import PersonalData
 from server.kit.reachable import Reachable
 from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
 from server.ops.metrics import Metrics
-from server.settings import SettingError, Settings
+from server.settings import Settings
 from server.streaming.addresses import Addresses
-from server.streaming.broadcasts.director import UNRECORDED_JOB, Director, DirectorOptions
-from server.streaming.broadcasts.jobs import Files, delete_files, forget_recording, sweep
+from server.streaming.broadcasts.director import Director, DirectorOptions
 from server.streaming.broadcasts.live import written_elsewhere
-from server.streaming.broadcasts.personal import StreamingData
-from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB, Broadcasts
+from server.streaming.broadcasts.service import Broadcasts
 from server.streaming.channels.service import Channels
 from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
-from server.trust.audit.personal import AuditData
-from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
+from server.trust.audit.service import AuditLog
+from server.wiring.choices import MIGRATIONS, CannotStart, chat_options, delivery_of, node_id_of, object_store, tls_of
+from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
 from storage.jobs import Jobs, Worker
 from storage.objects import ObjectStore
-from storage.objects.deletions import Deletions
-from storage.objects.folder import FolderStore
-from storage.objects.s3 import S3Store
 from storage.objects.spool import Spool
 from storage.postgres.database import Database, DatabaseUnavailable
 from storage.postgres.migrations import MigrationError, migrate
@@ -88,13 +69,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
-RETENTION_CRON = "17 * * * *"
 FLEET_JOURNAL_SECONDS = 0.5
-
-
-class CannotStart(Exception):
-    """What the operator has to do, in words."""
 
 
 class Wiring:
@@ -128,7 +103,7 @@ class Wiring:
         data = settings.data_path
         try:
             data.mkdir(parents=True, exist_ok=True)
-            self.node = settings.node_id or _node_id(data)
+            self.node = settings.node_id or node_id_of(data)
         except OSError as error:
             raise CannotStart(
                 f"nothing can be written to {data} ({error.strerror}). Set DATA_DIR to a folder of your own."
@@ -180,7 +155,7 @@ class Wiring:
     async def _start_storage(self) -> None:
         settings = self.settings
         data = settings.data_path
-        store = _object_store(settings)
+        store = object_store(settings)
         await store.start()
         self._closing.push_async_callback(store.close)
         self.objects: ObjectStore = store
@@ -200,7 +175,7 @@ class Wiring:
         settings = self.settings
         templates = Templates(settings.base_url)
         self.mailer = Mails(self.jobs, self.secrets, templates)
-        self.delivery = _delivery(self.database, self.secrets, templates, settings)
+        self.delivery = delivery_of(self.database, self.secrets, templates, settings)
         self.audit = AuditLog(self.database, settings.audit_retention_days)
 
     async def _start_realtime(self) -> None:
@@ -307,7 +282,7 @@ class Wiring:
             self.database,
             self.broadcasts,
             self.hub,
-            options=_chat_options(settings),
+            options=chat_options(settings),
             limits=self.limits,
             # who knows who follows and subscribes goes here as `audience`; until then modes that need it are refused
             people=self.identity,
@@ -340,7 +315,7 @@ class Wiring:
         await self.director.start()
         self._closing.push_async_callback(self.director.close)
 
-        tls = _tls(settings)
+        tls = tls_of(settings)
         self.rtmp = RtmpServer(
             self.director,
             RtmpOptions(
@@ -459,7 +434,7 @@ class Wiring:
         return "Redis does not answer: processes do not hear of each other, and each counts its limits alone"
 
     def _worker(self) -> Worker:
-        return _worker(
+        return worker_of(
             self.dsn,
             self.database,
             self.spool,
@@ -480,216 +455,3 @@ class Wiring:
         for channel in (f"live:{id}", f"staff:{id}"):
             self.hub.revoke(channel, ErrorCode.UNKNOWN_CHANNEL, "The broadcast was deleted.")
         self.hub.forget(f"live:{id}")
-
-
-class People:
-    """Profiles, archives and leaving: what a server and a worker have alike. A feature that keeps something of people
-    is one more line in `parts`; the security log comes last, as the others may still write to it."""
-
-    def __init__(
-        self,
-        database: Database,
-        objects: ObjectStore,
-        jobs: Jobs,
-        mailer: Mailer,
-        audit: AuditLog,
-        secrets: Secrets,
-        settings: Settings,
-    ) -> None:
-        self.streaming = StreamingData(database, objects, jobs, settings.base_url)
-        parts: list[PersonalData] = [
-            AccountData(database, objects, elsewhere=("channels",)),
-            self.streaming,
-            ChatData(database),
-            AuditData(database, audit),
-        ]
-        self.profiles = Profiles(database, settings, audit=audit)
-        self.exports = Exports(database, objects, jobs, settings, parts, mailer=mailer, audit=audit)
-        self.departures = Departures(database, jobs, settings, secrets, parts, mailer=mailer, audit=audit)
-
-
-class WorkerWiring:
-    """The parts that jobs need, for `bin/worker`: the database and the store, no sockets and no media."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._closing = AsyncExitStack()
-
-    async def start(self) -> None:
-        settings = self._settings
-        try:
-            database = Database(settings.database_url, max_size=settings.database_pool)
-            await database.start()
-            self._closing.push_async_callback(database.close)
-            await migrate(settings.database_url, MIGRATIONS)
-            secrets = Secrets(database, settings.secret_key)
-            await secrets.start()
-            objects = _object_store(settings)
-            await objects.start()
-            self._closing.push_async_callback(objects.close)
-            chat = ChatStore(database)
-            templates = Templates(settings.base_url)
-            audit = AuditLog(database, settings.audit_retention_days)
-            jobs = Jobs()
-            mails = Mails(jobs, secrets, templates)
-            people = People(database, objects, jobs, mails, audit, secrets, settings)
-            worker = _worker(
-                settings.database_url,
-                database,
-                Deletions(objects),
-                chat.forget_room,
-                settings,
-                mail=_delivery(database, secrets, templates, settings),
-                audit=audit,
-                people=people,
-                resets=ResetMails(database, settings, mails, secrets),
-            )
-            await worker.start()
-            self._closing.push_async_callback(worker.close)
-        except BaseException:
-            await self._closing.aclose()
-            raise
-
-    async def close(self) -> None:
-        await self._closing.aclose()
-
-
-def _worker(
-    dsn: str,
-    database: Database,
-    files: Files,
-    forget_chat: Callable[[UUID], Awaitable[None]],
-    settings: Settings,
-    *,
-    mail: Delivery,
-    audit: AuditLog,
-    people: People,
-    resets: ResetMails,
-) -> Worker:
-    """Every feature's jobs: the same in the server and in `bin/worker`."""
-
-    async def broadcast_deleted(payload: bytes) -> None:
-        id = UUID(payload.decode())
-        await delete_files(files, str(id))
-        await forget_chat(id)
-
-    async def retention(payload: bytes) -> None:
-        await sweep(database, files, settings.retention_days)
-
-    async def unrecorded(payload: bytes) -> None:
-        id = UUID(payload.decode())
-        await delete_files(files, str(id))
-        await forget_recording(database, id)
-
-    async def expired_keys(payload: bytes) -> None:
-        await idempotency.prune(database)
-
-    async def prune_factors(payload: bytes) -> None:
-        await factor_jobs.prune(database)
-
-    worker = Worker(dsn)
-    worker.register(UNRECORDED_JOB, unrecorded)
-    worker.register(DELETED_JOB, broadcast_deleted)
-    worker.register(RETENTION_JOB, retention)
-    worker.every(RETENTION_JOB, RETENTION_CRON)
-    worker.register(PRUNE_JOB, audit.prune_job)
-    privacy_jobs.register(worker, database, files, people.profiles, people.exports, people.departures)
-    worker.register(factor_jobs.PRUNE_JOB, prune_factors)
-    worker.every(factor_jobs.PRUNE_JOB, factor_jobs.PRUNE_CRON)
-    worker.every(PRUNE_JOB, PRUNE_CRON)
-    worker.register(idempotency.PRUNE_JOB, expired_keys)
-    worker.every(idempotency.PRUNE_JOB, idempotency.PRUNE_CRON)
-    mail.register(worker)
-    worker.register(RESET_JOB, resets.job)
-    return worker
-
-
-def _delivery(database: Database, secrets: Secrets, templates: Templates, settings: Settings) -> Delivery:
-    try:
-        sender = Sender.parse(settings.mail_from, urlsplit(settings.base_url).hostname or "localhost")
-    except BadAddress as error:
-        raise SettingError(f"MAIL_FROM: {error}") from None
-    tls = cast(Literal["none", "starttls", "tls"], settings.smtp_tls)
-    outlet = (
-        SmtpServer(
-            MailServer(
-                host=settings.smtp_host,
-                port=settings.smtp_port,
-                tls=tls,
-                username=settings.smtp_username,
-                password=settings.smtp_password,
-                ca=settings.smtp_ca,
-                timeout=settings.mail_timeout,
-            )
-        )
-        if settings.smtp_host
-        else Log()
-    )
-    return Delivery(
-        database,
-        secrets,
-        templates,
-        outlet,
-        sender,
-        attempts=settings.mail_attempts,
-        seconds=10 * settings.mail_timeout,
-    )
-
-
-def _object_store(settings: Settings) -> FolderStore | S3Store:
-    if not settings.s3_endpoint:
-        return FolderStore(settings.data_path / "objects")
-    return S3Store(
-        settings.s3_endpoint,
-        settings.s3_bucket,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
-    )
-
-
-def _chat_options(settings: Settings) -> ChatOptions:
-    return ChatOptions(
-        max_length=settings.chat_max_length,
-        burst=settings.chat_burst,
-        interval=settings.chat_interval,
-        reaction_burst=settings.chat_reaction_burst,
-        reaction_interval=settings.chat_reaction_interval,
-        edit_seconds=settings.chat_edit_seconds,
-        mentions=settings.chat_mentions,
-        reactions=settings.chat_reactions,
-        pins=settings.chat_pins,
-        moderators=settings.chat_moderators,
-        bans=settings.chat_bans,
-        filters=settings.chat_filters,
-        emotes=settings.chat_emotes,
-        slow_most=settings.chat_slow_most,
-        delay_most=settings.chat_delay_most,
-        timeout_days=settings.chat_timeout_days,
-        unique_seconds=settings.chat_unique_seconds,
-        clear_most=settings.chat_clear_most,
-        state_messages=settings.chat_state_messages,
-        state_seconds=settings.chat_state_seconds,
-    )
-
-
-def _node_id(data: Path) -> str:
-    """The same after a restart, so that a process knows its own leases again."""
-    file = data / "node_id"
-    if file.is_file() and (known := file.read_text(encoding="utf-8").strip()):
-        return known
-    made = f"node-{random.token_hex(4)}"
-    file.write_text(made + "\n", encoding="utf-8")
-    return made
-
-
-def _tls(settings: Settings) -> SSLContext | None:
-    if not settings.tls_cert:
-        return None
-    try:
-        for file in (settings.tls_cert, settings.tls_key):
-            with open(file, "rb"):
-                pass  # the error of the call below does not say which one it is
-        return tls_context(settings.tls_cert, settings.tls_key)
-    except OSError as error:
-        raise SettingError(f"TLS_CERT and TLS_KEY cannot be used: {error}") from None

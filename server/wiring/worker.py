@@ -1,0 +1,159 @@
+"""What does jobs: the same in the server and in `bin/worker`, and the few parts that the latter has."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+from server.community.chat.personal import ChatData
+from server.community.chat.store import ChatStore
+from server.identity.accounts.recovery import RESET_JOB, ResetMails
+from server.identity.factors import jobs as factor_jobs
+from server.identity.privacy import jobs as privacy_jobs
+from server.identity.privacy.account import AccountData
+from server.identity.privacy.departures import Departures
+from server.identity.privacy.exports import Exports
+from server.identity.profile.service import Profiles
+from server.integrations.mail import Delivery, Mails, Templates
+from server.kit.http import idempotency
+from server.kit.mail import Mailer
+from server.kit.personal import PersonalData
+from server.kit.secrets import Secrets
+from server.settings import Settings
+from server.streaming.broadcasts.director import UNRECORDED_JOB
+from server.streaming.broadcasts.jobs import Files, delete_files, forget_recording, sweep
+from server.streaming.broadcasts.personal import StreamingData
+from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB
+from server.trust.audit.personal import AuditData
+from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
+from server.wiring.choices import MIGRATIONS, delivery_of, object_store
+from storage.jobs import Jobs, Worker
+from storage.objects import ObjectStore
+from storage.objects.deletions import Deletions
+from storage.postgres.database import Database
+from storage.postgres.migrations import migrate
+
+RETENTION_CRON = "17 * * * *"
+
+
+class People:
+    """Profiles, archives and leaving: what a server and a worker have alike. A feature that keeps something of people
+    is one more line in `parts`; the security log comes last, as the others may still write to it."""
+
+    def __init__(
+        self,
+        database: Database,
+        objects: ObjectStore,
+        jobs: Jobs,
+        mailer: Mailer,
+        audit: AuditLog,
+        secrets: Secrets,
+        settings: Settings,
+    ) -> None:
+        self.streaming = StreamingData(database, objects, jobs, settings.base_url)
+        parts: list[PersonalData] = [
+            AccountData(database, objects, elsewhere=("channels",)),
+            self.streaming,
+            ChatData(database),
+            AuditData(database, audit),
+        ]
+        self.profiles = Profiles(database, settings, audit=audit)
+        self.exports = Exports(database, objects, jobs, settings, parts, mailer=mailer, audit=audit)
+        self.departures = Departures(database, jobs, settings, secrets, parts, mailer=mailer, audit=audit)
+
+
+class WorkerWiring:
+    """The parts that jobs need, for `bin/worker`: the database and the store, no sockets and no media."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closing = AsyncExitStack()
+
+    async def start(self) -> None:
+        settings = self._settings
+        try:
+            database = Database(settings.database_url, max_size=settings.database_pool)
+            await database.start()
+            self._closing.push_async_callback(database.close)
+            await migrate(settings.database_url, MIGRATIONS)
+            secrets = Secrets(database, settings.secret_key)
+            await secrets.start()
+            objects = object_store(settings)
+            await objects.start()
+            self._closing.push_async_callback(objects.close)
+            chat = ChatStore(database)
+            templates = Templates(settings.base_url)
+            audit = AuditLog(database, settings.audit_retention_days)
+            jobs = Jobs()
+            mails = Mails(jobs, secrets, templates)
+            people = People(database, objects, jobs, mails, audit, secrets, settings)
+            worker = worker_of(
+                settings.database_url,
+                database,
+                Deletions(objects),
+                chat.forget_room,
+                settings,
+                mail=delivery_of(database, secrets, templates, settings),
+                audit=audit,
+                people=people,
+                resets=ResetMails(database, settings, mails, secrets),
+            )
+            await worker.start()
+            self._closing.push_async_callback(worker.close)
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    async def close(self) -> None:
+        await self._closing.aclose()
+
+
+def worker_of(
+    dsn: str,
+    database: Database,
+    files: Files,
+    forget_chat: Callable[[UUID], Awaitable[None]],
+    settings: Settings,
+    *,
+    mail: Delivery,
+    audit: AuditLog,
+    people: People,
+    resets: ResetMails,
+) -> Worker:
+    """Every feature's jobs: the same in the server and in `bin/worker`."""
+
+    async def broadcast_deleted(payload: bytes) -> None:
+        id = UUID(payload.decode())
+        await delete_files(files, str(id))
+        await forget_chat(id)
+
+    async def retention(payload: bytes) -> None:
+        await sweep(database, files, settings.retention_days)
+
+    async def unrecorded(payload: bytes) -> None:
+        id = UUID(payload.decode())
+        await delete_files(files, str(id))
+        await forget_recording(database, id)
+
+    async def expired_keys(payload: bytes) -> None:
+        await idempotency.prune(database)
+
+    async def prune_factors(payload: bytes) -> None:
+        await factor_jobs.prune(database)
+
+    worker = Worker(dsn)
+    worker.register(UNRECORDED_JOB, unrecorded)
+    worker.register(DELETED_JOB, broadcast_deleted)
+    worker.register(RETENTION_JOB, retention)
+    worker.every(RETENTION_JOB, RETENTION_CRON)
+    worker.register(PRUNE_JOB, audit.prune_job)
+    privacy_jobs.register(worker, database, files, people.profiles, people.exports, people.departures)
+    worker.register(factor_jobs.PRUNE_JOB, prune_factors)
+    worker.every(factor_jobs.PRUNE_JOB, factor_jobs.PRUNE_CRON)
+    worker.every(PRUNE_JOB, PRUNE_CRON)
+    worker.register(idempotency.PRUNE_JOB, expired_keys)
+    worker.every(idempotency.PRUNE_JOB, idempotency.PRUNE_CRON)
+    mail.register(worker)
+    worker.register(RESET_JOB, resets.job)
+    return worker
