@@ -52,5 +52,16 @@ def check_email(address: str) -> tuple[str, str]:
 
 def email_key(address: str) -> str:
     """The form in which addresses are compared: no provider in use tells capitals apart. Small letters and no more:
-    straße.example and strasse.example are two domains (RFC 5892), and so two people."""
-    return unicodedata.normalize("NFKC", address.strip()).lower()
+    straße.example and strasse.example are two domains (RFC 5892), and so two people; xn--strae-oqa.example is the first
+    of them, written for machines (RFC 3492)."""
+    local, at, domain = unicodedata.normalize("NFKC", address.strip()).lower().rpartition("@")
+    return local + at + ".".join(map(_for_people, domain.split(".")))
+
+
+def _for_people(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
+    try:
+        return unicodedata.normalize("NFKC", label[4:].encode("ascii").decode("punycode")).lower() or label
+    except (UnicodeError, ValueError):
+        return label
