@@ -123,7 +123,7 @@ class Hub:
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=1.0)  # one may have swallowed it, as Python 3.11's wait_for does
         await self._broker.close()
         await self._presence.close()
         self._fanout.close()

@@ -67,16 +67,20 @@ class RedisBroker:
 
     async def close(self) -> None:
         self._status = None
-        for task in self._tasks:
-            task.cancel()
-        for done in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(done, Exception):
-                log.error("the bus ended badly", exc_info=done)
+        pending = set(self._tasks)
+        while pending:  # the client's library may swallow a cancellation: then it is asked again
+            for task in pending:
+                task.cancel()
+            ended, pending = await asyncio.wait(pending, timeout=1.0)
+            for task in ended:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    log.error("the bus ended badly", exc_info=error)
         self._tasks = []
         self._connected = False
         if self._redis is not None:
             with contextlib.suppress(*_LOST):
-                await self._redis.aclose()
+                async with asyncio.timeout(self._patience):
+                    await self._redis.aclose()
             self._redis = None
 
     async def subscribe(self, topic: str) -> None:

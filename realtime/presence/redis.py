@@ -4,6 +4,7 @@ by themselves.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Collection, Mapping
@@ -68,8 +69,9 @@ class RedisPresence:
         await self._redis.delete(self._prefix + channel)
 
     async def close(self) -> None:
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.aclose()
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(3.0):
+                await self._redis.aclose()
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "redis", "channels": len(self._told)}
