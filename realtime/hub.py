@@ -60,18 +60,6 @@ class HubOptions:
     crowded_bytes: int = 1024 * 1024  # with more waiting to be said in a channel, publishing there has to wait
 
 
-def ticks(text: str) -> dict[str, float]:
-    """`kind=ms,…` as HubOptions.ticks has it. Raises ValueError."""
-    found = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        kind, given, milliseconds = part.partition("=")
-        tick = float(milliseconds) / 1000 if given else math.nan
-        if not kind or not 0 <= tick <= 1:
-            raise ValueError(f"{part!r} is not kind=ms, from 0 to 1000 ms")
-        found[kind.strip()] = tick
-    return found
-
-
 class Hub:
     def __init__(
         self,

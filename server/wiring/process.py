@@ -19,12 +19,13 @@ from media.transcode.thumbnail import Thumbnailer
 from realtime.broker.memory import MemoryBroker
 from realtime.broker.redis import RedisBroker
 from realtime.events import Events
-from realtime.hub import Hub, HubOptions, ticks
+from realtime.hub import Hub, HubOptions
 from realtime.presence.memory import MemoryPresence
 from realtime.presence.redis import RedisPresence
 from realtime.protocol.codes import ErrorCode
 from realtime.roster import SocketOptions
 from realtime.socket import Sockets
+from realtime.ticks import ticks
 from server.community.chat.channel import ChatChannels, StaffChannels
 from server.community.chat.service import Chat
 from server.identity.accounts.recovery import ResetMails

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket as sockets
 import struct
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ import pytest
 
 from realtime.dialogue import Dialogue
 from realtime.limits import Bucket
+from realtime.protocol import frames
 from realtime.protocol.codec import CODECS
 from realtime.protocol.codes import CloseCode
 from realtime.roster import SocketOptions
@@ -468,3 +470,32 @@ async def raw_connection(node: Node) -> tuple[asyncio.StreamReader, asyncio.Stre
     )
     await reader.readuntil(b"\r\n\r\n")
     return reader, writer
+
+
+async def test_large_messages_to_many_are_compressed_for_who_agreed_to_it(feature: Feature, tokens: Tokens) -> None:
+    node = Node(feature, tokens, socket_options=SocketOptions(compress_above=200))
+    feature.hub = node.hub
+    async with running(node):
+        clients = [
+            await node.connect(compress=15),
+            await node.connect(compress=15, format="msgpack"),
+            await node.connect(compress=9),
+            await node.connect(),
+        ]
+        assert [bool(client.socket.compress) for client in clients] == [True, True, True, False]
+        for client in clients:
+            await client.ask("subscribe", channel=CHANNEL)
+        said = ["small", "large and repeated " * 200, "ü" * 3000, "small"]
+        for data in said:
+            node.say(CHANNEL, data)
+        for client in clients:
+            for data in said:
+                assert (await client.hear("message"))["data"] == data
+        assert (await clients[0].ask("publish", channel=CHANNEL, data={"text": "x" * 500}))["code"] == "unauthenticated"
+
+
+def test_what_compresses_badly_stays_as_it_is() -> None:
+    assert frames.deflated(frames.BINARY, os.urandom(300))[0] == 0x80 | frames.BINARY
+    packed = frames.deflated(frames.TEXT, b"again and " * 100)
+    assert packed[0] == 0xC0 | frames.TEXT
+    assert len(packed) < 60
