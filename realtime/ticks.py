@@ -10,7 +10,10 @@ def ticks(text: str) -> dict[str, float]:
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         kind, given, milliseconds = part.partition("=")
-        tick = float(milliseconds) / 1000 if given else math.nan
+        try:
+            tick = float(milliseconds) / 1000 if given else math.nan
+        except ValueError:
+            tick = math.nan
         if not kind or not 0 <= tick <= 1:
             raise ValueError(f"{part!r} is not kind=ms, from 0 to 1000 ms")
         found[kind.strip()] = tick

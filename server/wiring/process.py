@@ -45,7 +45,7 @@ from server.kit.secrets import Secrets
 from server.ops.delay import LoopDelay
 from server.ops.health import Health
 from server.ops.metrics import Metrics
-from server.settings import Settings
+from server.settings import SettingError, Settings
 from server.streaming.addresses import Addresses
 from server.streaming.broadcasts.director import Director, DirectorOptions
 from server.streaming.broadcasts.live import written_elsewhere
@@ -182,7 +182,10 @@ class Wiring:
     async def _start_realtime(self) -> None:
         settings = self.settings
         linger = settings.viewer_seconds
-        options = HubOptions(ticks=ticks(settings.socket_ticks))
+        try:
+            options = HubOptions(ticks=ticks(settings.socket_ticks))
+        except ValueError as error:
+            raise SettingError(f"SOCKET_TICKS: {error}") from None
         self.limits = Limits(settings.redis_url)
         self.limits.start()
         self._closing.push_async_callback(self.limits.close)
