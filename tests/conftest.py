@@ -152,6 +152,8 @@ LOOP_EXEMPT = (
     "tests/realtime/test_hub.py",
     "tests/realtime/test_protocol.py",
     "tests/realtime/test_socket.py",
+    # whole server processes, and all their clients in the loop of the test
+    "tests/realtime/checker/",
     "tests/server/kit/test_openapi.py",
     # bodies of megabytes; tracebacks, which are read from the source files
     "tests/server/kit/test_requests.py",
