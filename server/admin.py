@@ -55,21 +55,30 @@ def _make(given: Sequence[str]) -> None:
         profile = await identity.create_admin(email, username, password)
         return f"{profile.username} is an administrator."
 
-    run(_with_identity(make))
+    run(_with_identity(make, first=True))
 
 
 def _roles(given: Sequence[str]) -> None:
     arguments = argparse.ArgumentParser(
-        prog="bin/admin roles", description="Give an account these roles and no others; a running server follows."
+        prog="bin/admin roles",
+        description="Give an account these roles and no others; a running server follows. "
+        "Without roles: say which it has.",
     )
     arguments.add_argument("username")
     arguments.add_argument("role", nargs="*", metavar="role", help=f"of: {', '.join(ROLES)}")
+    arguments.add_argument("--none", action="store_true", help="take all roles away")
     options = arguments.parse_args(given)
+    if options.none and options.role:
+        arguments.error("either roles or --none")
     if unknown := set(options.role) - set(ROLES):
         arguments.error(f"there is no role {', '.join(sorted(unknown))}; there are {', '.join(ROLES)}")
 
     async def grant(identity: Identity) -> str:
-        office = await identity.offices.grant(await _id(identity, options.username), options.role or [])
+        account = await _id(identity, options.username)
+        if options.role or options.none:
+            office = await identity.offices.grant(account, options.role)
+        else:
+            office = await identity.offices.of(account)
         return f"{office.username} has the roles: {', '.join(office.roles) or 'none'}."
 
     run(_with_identity(grant))
@@ -144,9 +153,11 @@ async def _id(identity: Identity, username: str) -> UUID:
     return person.id
 
 
-async def _with_identity(act: Callable[[Identity], Awaitable[str]]) -> None:
-    """Migrate when needed, act, and say what was done. Raises CommandError."""
+async def _with_identity(act: Callable[[Identity], Awaitable[str]], *, first: bool = False) -> None:
+    """Migrate when needed, act, and say what was done. first: the database may be a new one. Raises CommandError."""
     settings = Settings.load()
+    if not first and not settings.database_url and not (settings.data_path / "postgres").exists():
+        raise CommandError(f"There is no database in {settings.data_path}. Give DATA_DIR as the server has it.")
     async with database_address(settings) as address:
         await migrate(address, MIGRATIONS)
         database = Database(address, max_size=2)

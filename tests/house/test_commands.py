@@ -67,7 +67,9 @@ async def test_what_an_operator_does_to_an_account(database_url: str) -> None:
     assert await does("end-sessions", "keeper") == (0, "0 sessions of keeper ended.\n")
     assert await does("forget-factors", "keeper") == (0, "keeper has none.\n")
     assert await does("forget-factors", "nobody") == (1, "Nobody has the username nobody.\n")
-    assert await does("roles", "keeper") == (1, "This is the only administrator; make another one first.\n")
+    assert await does("roles", "keeper") == (0, "keeper has the roles: admin, moderator.\n")
+    assert (await does("roles", "keeper", "user", "--none"))[0] == 2
+    assert await does("roles", "keeper", "--none") == (1, "This is the only administrator; make another one first.\n")
 
 
 async def test_a_weak_password_is_refused_in_words(database_url: str) -> None:
@@ -75,6 +77,12 @@ async def test_a_weak_password_is_refused_in_words(database_url: str) -> None:
     status, out, errors = await command("server.admin", *arguments, typed="short\n", DATABASE_URL=database_url)
     assert (status, out) == (1, "")
     assert "at least 10 characters" in errors
+
+
+async def test_a_command_makes_no_database_where_the_server_has_none(tmp_path: Path) -> None:
+    status, _, errors = await command("server.admin", "roles", "ada", DATA_DIR=str(tmp_path / "var"), DATABASE_URL="")
+    assert (status, errors) == (1, f"There is no database in {tmp_path}/var. Give DATA_DIR as the server has it.\n")
+    assert not (tmp_path / "var").exists()
 
 
 async def test_without_a_terminal_admin_says_what_to_give() -> None:

@@ -110,7 +110,8 @@ class Avatars:
     async def read(self, request: web.Request, *, within: float) -> bytes:
         """The file in a request's body, whatever type it claims. within: s. Raises BodyTooLarge, RequestTimeout,
         MalformedBody."""
-        too_large = BodyTooLarge(f"A picture may have {self._max_bytes} bytes at most.", limit=self._max_bytes)
+        most = f"{self._max_bytes / 2**20:.3g} MB" if self._max_bytes >= 2**20 else f"{self._max_bytes} bytes"
+        too_large = BodyTooLarge(f"A picture may have {most} at most.", limit=self._max_bytes)
         if (request.content_length or 0) > self._max_bytes:
             raise too_large
         data = bytearray()

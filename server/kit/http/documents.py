@@ -50,7 +50,8 @@ class Documents:
             raise NotFound("No problem has this code.")
         about = html.escape(inspect.getdoc(problem) or "") if problem.__doc__ != Problem.__doc__ else ""
         page = (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(problem.code)}</title>'
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            f'<meta name="viewport" content="width=device-width"><title>{html.escape(problem.code)}</title>'
             f"<h1>{html.escape(problem.title)}</h1>"
             f"<p>Status {problem.status}, code <code>{html.escape(problem.code)}</code></p>"
             f'<p>{about}</p><p><a href="/docs">All routes</a></p></html>'

@@ -5,7 +5,7 @@ import { hue } from './format.js';
 import { action, panel } from './section.js';
 import { know, token } from './session.js';
 
-const MOST_BYTES = 10 * 1024 * 1024;
+const MOST_BYTES = 8 * 1024 * 1024;
 const KINDS = ['image/jpeg', 'image/png', 'image/webp', 'image/gif'];
 
 /** changed: called after the picture has been set or taken away. */
@@ -33,7 +33,7 @@ export function avatarPanel(me, changed) {
 
   async function take(file) {
     trouble.hidden = true;
-    const wrong = !KINDS.includes(file.type) ? 'Take a JPEG, PNG, WebP or GIF.' : file.size > MOST_BYTES ? 'The file is larger than 10 MB.' : '';
+    const wrong = !KINDS.includes(file.type) ? 'Take a JPEG, PNG, WebP or GIF.' : file.size > MOST_BYTES ? 'The file is larger than 8 MB.' : '';
     if (wrong) { say(wrong); return; }
     const before = [...face.childNodes];
     const local = URL.createObjectURL(file);
@@ -61,7 +61,7 @@ export function avatarPanel(me, changed) {
   function say(text) { setText(trouble, text); trouble.hidden = false; }
 
   input.addEventListener('change', () => { if (input.files[0]) take(input.files[0]); input.value = ''; });
-  const ground = panel('Picture', 'JPEG, PNG, WebP or GIF up to 10 MB. It is cut to a square from the middle; where it was taken is not kept.',
+  const ground = panel('Picture', 'JPEG, PNG, WebP or GIF up to 8 MB. It is cut to a square from the middle; where it was taken is not kept.',
     h('div', { class: 'row avatar-row' }, face, h('div', { class: 'stack-small' }, h('div', { class: 'row' }, choose, away.button, input), bar, said)), trouble, away.trouble);
   ground.addEventListener('dragover', (event) => event.preventDefault());
   ground.addEventListener('drop', (event) => { event.preventDefault(); if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]); });
