@@ -1,168 +1,165 @@
 // The chat beside a live picture: what others write comes by the socket, what we write goes out with the moment of the
 // picture that we were seeing, so that a replay can show it there.
-import { openSignIn } from './signin.js';
+import { api } from './api.js';
+import { Compose } from './chat-compose.js';
+import { Deeds } from './chat-deeds.js';
+import { modeLine } from './chat-mode.js';
+import { Pins } from './chat-pins.js';
+import { Room } from './chat-room.js';
 import { h, setText, toast } from './dom.js';
 import { setIcon } from './icons.js';
 import { Messages } from './messages.js';
 import { onChange, user } from './session.js';
 
-const LONGEST = 500; // code points, as the server counts
-const NEAR = 100;
 const SILENT = 'Nobody wrote during this broadcast.';
 
 export class Chat {
   /** place: the element to fill; mediaTime() → Date | null of the picture on the screen. */
-  constructor(place, socket, channel, { ownerId, mediaTime, onViewers, onState }) {
+  constructor(place, socket, channel, { owner, mediaTime, onViewers, onState }) {
     this.socket = socket;
-    this.channel = channel;
     this.mediaTime = mediaTime;
-    this.ownerId = ownerId;
+    const { room } = this.#room(socket, channel, { onViewers, onState });
+    if (owner) room.meet(owner);
+    this.compose = new Compose(room, {
+      send: (draft) => this.#send(draft), edit: (id, text) => this.#edit(id, text),
+      names: () => this.#names(), last: () => this.#last(), back: () => this.messages.toEnd(),
+    });
+    this.deeds = new Deeds(room, {
+      ownerId: owner?.id, compose: this.compose, ended: () => Boolean(this.over), dropped: (id) => this.#erase(id),
+    });
+    const { deeds } = this;
     this.messages = new Messages({
-      may: (message) => { const me = user(); return Boolean(me && (me.id === message.author?.id || me.id === ownerId)); },
-      remove: (message) => this.#remove(message),
+      room,
+      deeds: {
+        menu: (message, anchor) => deeds.menu(message, anchor), reply: (message) => deeds.reply(message), remove: (message) => deeds.remove(message),
+        mayRemove: (message) => deeds.mayRemove(message), react: (message, emoji) => (this.over ? toast('The chat has ended.') : deeds.react(message, emoji)),
+        fetch: (id) => this.#fetch(id), far: (id) => this.#far(id),
+      },
     });
+    this.pins = new Pins(room, { jump: (id) => this.messages.jump(id), unpin: (message) => deeds.unpin(message) });
+    this.mode = h('p', { class: 'chat-mode', role: 'status', hidden: true });
     this.status = h('p', { class: 'chat-status', role: 'status' });
-    this.input = h('textarea', {
-      class: 'chat-input', rows: 1, placeholder: 'Say something', 'aria-label': 'Your message',
-      enterkeyhint: 'send', 'aria-describedby': 'chat-trouble chat-left',
+    this.tools = h('button', {
+      class: 'icon-button', type: 'button', hidden: true, 'aria-label': 'Moderate', title: 'Moderate', 'aria-haspopup': 'menu', 'aria-expanded': 'false',
+      onclick: () => deeds.tools(this.tools),
     });
-    this.left = h('span', { class: 'chat-left', id: 'chat-left', hidden: true });
-    this.send = h('button', { class: 'icon-button send', type: 'submit', 'aria-label': 'Send', title: 'Send' });
-    setIcon(this.send, 'send');
-    this.trouble = h('p', { class: 'chat-trouble', id: 'chat-trouble', role: 'alert', hidden: true });
-    this.form = h('form', { class: 'chat-form' }, this.input, this.left, this.send);
-    this.guest = h('div', { class: 'chat-guest' },
-      h('button', { class: 'button primary wide', type: 'button', onclick: () => openSignIn('login', () => this.input.focus()) }, 'Sign in to write'));
-    place.replaceChildren(h('header', { class: 'chat-head' }, h('h2', {}, 'Chat'), this.status), this.messages.element, this.trouble, this.form, this.guest);
+    setIcon(this.tools, 'gear');
+    place.replaceChildren(h('header', { class: 'chat-head' }, h('h2', {}, 'Chat'), this.status, this.tools), this.pins.element,
+      this.messages.element, this.mode, ...this.compose.parts);
     this.messages.empty('Loading the conversation…');
-    this.#listen();
-    this.#who();
+    this.reader = user()?.id ?? null;
+    this.compose.who(false);
     this.unsubscribe = onChange(() => this.#who());
-    socket.addEventListener('status', ({ detail }) => this.#connection(detail));
+    this.heard = ({ detail }) => this.#connection(detail);
+    socket.addEventListener('status', this.heard);
     this.#connection({ connected: socket.ready });
-    socket.subscribe(channel, {
-      fresh: (items) => {
+    room.begin();
+  }
+
+  #room(socket, channel, { onViewers, onState }) {
+    this.room = new Room(socket, channel, {
+      clear: () => {
         this.messages.clear();
         this.messages.empty(this.over ? SILENT : 'Nobody has written yet. Be the first.');
-        items.forEach((item) => this.#change(item.data, true));
       },
-      message: (data) => this.#change(data, false),
-      presence: (viewers) => onViewers?.(viewers),
+      put: (message, quiet) => this.messages.put(message, quiet),
+      edit: (message) => this.messages.edit(message),
+      drop: (id) => { this.messages.drop(id); this.compose.dropped(id); },
+      counts: (id, counts) => this.messages.counts(id, counts),
+      find: (id) => this.messages.find(id),
+      person: (id) => this.messages.person(id),
+      emotes: () => { this.messages.repaint(); this.pins.paint(); },
+      pins: () => this.pins.paint(),
+      mode: () => { this.#mode(); this.compose.who(Boolean(this.over)); },
+      role: () => { this.tools.hidden = !this.room.staff; this.#mode(); this.messages.repaint(); this.pins.paint(); this.compose.who(Boolean(this.over)); },
+      viewers: (number) => onViewers?.(number),
       state: (data) => onState?.(data),
-      closed: (text) => { this.closedText = text; this.#connection({ connected: false, closed: text }); },
+      trouble: (text) => { this.closedText = text; this.#connection({ connected: socket.ready && !text }); },
     });
+    return this;
   }
 
-  #listen() {
-    this.form.addEventListener('submit', (event) => { event.preventDefault(); this.#publish(); });
-    this.input.addEventListener('keydown', (event) => {
-      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); this.#publish(); }
-    });
-    this.input.addEventListener('input', () => {
-      this.#grow();
-      this.#count();
-      this.trouble.hidden = true;
-      this.nonce = null; // a changed text is another message
-    });
+  #mode() {
+    const words = this.over ? [] : modeLine(this.room.mode, this.room.staff);
+    const key = words.map((one) => one.textContent).join();
+    if (this.mode.dataset.key === key) return;
+    this.mode.dataset.key = key;
+    this.mode.replaceChildren(...words);
+    this.mode.hidden = !words.length;
   }
 
-  /** How many characters are left; nothing is ever cut, a text that is too long stays for its author to shorten. */
-  #count() {
-    const left = LONGEST - [...this.input.value.trim()].length;
-    this.left.hidden = left > NEAR;
-    this.left.classList.toggle('over', left < 0);
-    setText(this.left, left < 0 ? `${-left} too many` : `${left} left`);
-    return left;
-  }
-
-  #grow() {
-    this.input.style.height = 'auto';
-    this.input.style.height = `${Math.min(this.input.scrollHeight, 120)}px`;
-  }
-
+  /** Signed in or out: another view of the same chat. */
   #who() {
-    const me = user();
-    this.form.hidden = !me || Boolean(this.over);
-    this.guest.hidden = Boolean(me) || Boolean(this.over);
-    this.messages.repaint();
+    const id = user()?.id ?? null;
+    this.compose.who(Boolean(this.over));
+    if (id === this.reader) return;
+    this.reader = id;
+    this.room.begin();
   }
 
   #connection({ connected, closed }) {
     clearTimeout(this.soon);
-    if (connected) { this.closedText = ''; return setText(this.status, ''); }
+    if (connected) { setText(this.status, this.over ? 'The chat has ended.' : ''); return; }
     const text = closed || this.closedText;
-    if (text) return setText(this.status, text);
+    if (text) { setText(this.status, text); return; }
     // a short break is healed before anybody needs to read about it
     this.soon = setTimeout(() => setText(this.status, 'Connecting…'), 1500);
-    return undefined;
   }
 
-  #change(data, quiet) {
-    if (data?.kind === 'message') this.messages.add([data.message], { quiet });
-    else if (data?.kind === 'delete') this.messages.drop(data.id);
-  }
-
-  async #publish() {
-    const text = this.input.value.trim();
-    if (!text || this.sending || Date.now() < (this.resting ?? 0)) return;
-    const over = -this.#count();
-    if (over > 0) {
-      this.#say(`A message has ${LONGEST} characters at most: take away ${over}.`);
-      return;
-    }
-    this.sending = true;
-    this.send.disabled = true;
-    this.trouble.hidden = true;
-    this.nonce ??= Math.random().toString(36).slice(2) + Date.now().toString(36); // a second try is not a second message
-    const data = { text, nonce: this.nonce };
+  async #send(draft) {
     const moment = this.mediaTime();
-    if (moment) data.media_time = moment.toISOString();
-    try {
-      await this.socket.publish(this.channel, data);
-      this.input.value = '';
-      this.nonce = null;
-      this.left.hidden = true;
-      this.#grow();
-      this.messages.toEnd();
-      this.input.focus();
-    } catch (error) {
-      if (error.retryAfter) this.#rest(error.retryAfter);
-      else this.#say(error.message);
-    } finally {
-      this.sending = false;
-      this.send.disabled = Date.now() < (this.resting ?? 0);
-    }
+    const { data } = await this.room.publish(moment ? { ...draft, media_time: moment.toISOString() } : draft);
+    if (data?.message) this.room.put(data.message, true);
+    return data;
   }
 
-  #rest(seconds) {
-    this.resting = Date.now() + seconds * 1000;
-    const tick = () => {
-      const left = Math.ceil((this.resting - Date.now()) / 1000);
-      if (left > 0) {
-        this.#say(`That was quick. You can send this in ${left} s.`);
-        this.send.disabled = true;
-        setTimeout(tick, 250);
-      } else { this.trouble.hidden = true; this.send.disabled = false; }
-    };
-    tick();
+  async #edit(id, text) {
+    const { data } = await this.room.publish({ edit: id, text });
+    this.room.apply({ kind: 'edit', message: data.message });
   }
 
-  #say(text) { setText(this.trouble, text); this.trouble.hidden = !text; }
+  /** Over the socket while it may be written; afterwards as over HTTP, which takes it still. */
+  async #erase(id) {
+    if (this.over) await api('DELETE', `${this.room.path}/${id}`);
+    else await this.room.publish({ delete: id });
+  }
 
-  async #remove(message) {
-    try {
-      await this.socket.publish(this.channel, { delete: message.id });
-      this.messages.drop(message.id);
-    } catch (error) {
-      toast(error.message);
-    }
+  /** A message that is answered or pinned, but not on the list: itself, null when it is gone, undefined when nobody knows. */
+  async #fetch(id) {
+    try { return await api('GET', `${this.room.path}/${id}`); } catch (error) { return error.status === 404 ? null : undefined; }
+  }
+
+  #far(id) {
+    const known = this.messages.known(id) ?? this.room.pins.find((one) => one.id === id);
+    toast(known ? `${known.author.username}: ${known.text}` : 'It is further back than this list goes.');
+  }
+
+  /** Who was here, the last one first. */
+  #names() {
+    const me = user()?.username;
+    const seen = [...this.messages.rows.values()].reverse().map((row) => row.message.author?.username);
+    return [...new Set([...seen, ...[...this.room.people.values()].map((one) => one.username)])].filter((name) => name && name !== me);
+  }
+
+  #last() {
+    const me = user()?.id;
+    return [...this.messages.rows.values()].reverse().find((row) => row.message.author?.id === me)?.message;
   }
 
   /** The broadcast has ended: what was said stays, nothing is added. */
   finish() {
     this.over = true;
     this.messages.empty(SILENT);
+    this.compose.who(true);
+    this.#mode();
     setText(this.status, 'The chat has ended.');
-    this.#who();
+  }
+
+  close() {
+    this.unsubscribe();
+    this.socket.removeEventListener('status', this.heard);
+    clearTimeout(this.soon);
+    this.compose.who(true);
+    this.room.close();
   }
 }

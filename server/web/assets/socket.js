@@ -24,12 +24,19 @@ export class Socket extends EventTarget {
     addEventListener('pageshow', (event) => { if (event.persisted) this.#hurry(); });
   }
 
-  /** on: {message(data, offset), fresh(items, recovered), presence(n), state(data), closed(text)} */
-  subscribe(channel, on) {
-    const held = { on, epoch: null, offset: 0 };
+  /**
+   * on: {message(data, offset), fresh(items), presence(n), state(data), closed(text, code)}. since: {epoch, offset} to
+   * go on from. A channel that is held already begins again, with `on`.
+   */
+  subscribe(channel, on, since) {
+    const held = { on, epoch: since?.epoch ?? null, offset: since?.offset ?? 0 };
     this.channels.set(channel, held);
     if (!this.socket) this.#connect();
     else if (this.ready) this.#join(channel, held);
+  }
+
+  unsubscribe(channel) {
+    if (this.channels.delete(channel) && this.ready) this.#ask({ type: 'unsubscribe', channel }).catch(() => {});
   }
 
   /** Resolves with the ack when the server has it on disk; rejects with an ApiError in words. */
@@ -133,7 +140,7 @@ export class Socket extends EventTarget {
       held.on.presence?.(ack.viewers);
       if (ack.state) held.on.state?.(ack.state);
     } catch (error) {
-      if (error.code !== 'unavailable') held.on.closed?.(error.message);
+      if (error.code !== 'unavailable') held.on.closed?.(error.message, error.code);
     }
   }
 
@@ -169,7 +176,7 @@ export class Socket extends EventTarget {
         break;
       case 'presence': held?.on.presence?.(message.viewers); break;
       case 'state': held?.on.state?.(message.data); break;
-      case 'closed': held?.on.closed?.(sentence(message.message)); break;
+      case 'closed': held?.on.closed?.(sentence(message.message), message.code); break;
       case 'notice': if (message.code === 'token_expired') this.#authenticate(); break;
       default: // a newer server may say more
     }

@@ -4,6 +4,7 @@ import { signInForm } from './signin.js';
 import { api } from './api.js';
 import { $, h } from './dom.js';
 import { onChange, user } from './session.js';
+import { ChatRules } from './studio-chat.js';
 import { Live } from './studio-live.js';
 import { Past } from './studio-past.js';
 import { Setup } from './studio-setup.js';
@@ -13,6 +14,7 @@ const main = $('main');
 let setup = null;
 let live = null;
 let past = null;
+let rules = null;
 let timer = 0;
 let current = null;
 
@@ -35,9 +37,10 @@ function signedIn() {
   setup = new Setup({ changed: refresh });
   live = new Live({ changed: refresh });
   past = new Past();
+  rules = new ChatRules();
   main.setAttribute('aria-busy', 'false');
   main.replaceChildren(h('div', { class: 'studio-grid' },
-    live.element, setup.element, past.element));
+    live.element, h('div', { class: 'stack studio-side' }, setup.element, rules.element), past.element));
   refresh();
 }
 
@@ -55,6 +58,7 @@ async function refresh() {
     setup.show(current);
     live.show(current, { known: past.rows.size > 0 || page.items.length > 0 });
     past.show(page);
+    rules.show((chosen ?? page.items[0])?.id);
     main.querySelector('.studio-trouble')?.remove();
   } catch (error) {
     if (error.status === 401 || !setup) return;
@@ -68,7 +72,7 @@ async function refresh() {
 function stop() {
   clearTimeout(timer);
   live?.close();
-  setup = live = past = current = null;
+  setup = live = past = rules = current = null;
 }
 
 const enter = () => (user() ? signedIn() : signedOut());

@@ -15,6 +15,7 @@ const player = new Player($('player'));
 const socket = new Socket();
 let broadcast = null;
 let chat = null;
+let replay = null;
 let playing = ''; // '' | 'live' | 'recording'
 let sawLive = false;
 let saidEnded = false;
@@ -99,7 +100,7 @@ async function act() {
 function talk() {
   if (chat || !broadcast.channel) return;
   chat = new Chat($('chat'), socket, broadcast.channel, {
-    ownerId: broadcast.owner?.id,
+    owner: broadcast.owner,
     mediaTime: () => (playing === 'live' ? player.mediaTime : null),
     onViewers: paintViewers,
     onState: (data) => heard(data?.state),
@@ -147,7 +148,7 @@ function ended(recording) {
     offered = true;
     player.note('');
     player.say('The broadcast has ended', recording ? 'Thank you for watching.' : 'It was not recorded.', recording
-      ? { text: 'Watch the recording', act: () => { chat = null; watchRecording(); } } : { text: 'See what is live', act: () => { location.href = '/'; } });
+      ? { text: 'Watch the recording', act: watchRecording } : { text: 'See what is live', act: () => { location.href = '/'; } });
   };
   // let the last second, already here, be seen; a picture that stands is no longer worth waiting for
   const { video } = player;
@@ -167,7 +168,9 @@ async function watchRecording() {
   paint();
   const engine = await player.open(broadcast.recording.hls, { live: false });
   engine.addEventListener('gone', () => player.say('The recording is gone', 'It was deleted.'));
-  new Replay($('chat'), id, () => player.mediaTime);
+  chat?.close();
+  chat = null;
+  replay ??= new Replay($('chat'), socket, broadcast, () => player.mediaTime);
 }
 
 onChange(() => { if (broadcast) look(); });

@@ -1,0 +1,191 @@
+"""The chat as two people see it: what each may do, what both read, and what is there again after a broken line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.e2e.owner import FAULTS
+from tests.e2e.place import Person, Place, Window, window
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Somebody before the chat."""
+
+    person: Person
+    seen: Window
+
+    @property
+    def page(self) -> Page:
+        return self.seen.page
+
+    def row(self, text: str) -> Locator:
+        return self.page.locator(".message", has=self.page.locator(".message-text", has_text=text))
+
+    async def says(self, text: str) -> None:
+        await self.seen.says(text)
+        await expect(self.row(text)).to_have_count(1)
+
+    async def menu(self, text: str, choice: str) -> None:
+        await self.row(text).hover()
+        await self.row(text).get_by_role("button", name="Actions for this message").click()
+        await self.page.get_by_role("menuitem", name=choice, exact=True).click()
+
+    async def breaks(self) -> None:
+        """The line is cut, and stays so until `heals`."""
+        await self.page.evaluate("window.broken = true; window.sockets.at(-1).close()")
+
+    async def heals(self) -> None:
+        await self.page.evaluate("window.broken = false; dispatchEvent(new Event('online'))")
+
+    async def faults(self) -> list[str]:
+        found: list[str] = []
+        for width in (360, 1280):
+            await self.page.set_viewport_size({"width": width, "height": 800})
+            found += await self.page.evaluate(FAULTS)
+        return found
+
+
+SOCKETS = """window.sockets = [];
+window.WebSocket = class extends WebSocket {
+    constructor(...all) { super(...all); window.sockets.push(this); if (window.broken) super.close(); }
+};"""
+
+
+async def _guest(browser: Browser, place: Place, broadcast: str, person: Person) -> Guest:
+    context = await browser.new_context()
+    await context.add_init_script(SOCKETS)
+    await context.add_init_script(person.session())
+    seen = await window(context, f"{place.http}/watch/{broadcast}")
+    await expect(seen.page.locator(".chat-input")).to_be_visible()
+    await expect(seen.page.locator(".chat-nothing")).not_to_have_text("Loading the conversation…")
+    return Guest(person, seen)
+
+
+async def _both(browser: Browser, place: Place) -> tuple[str, Guest, Guest]:
+    owner, viewer = await place.register("owner"), await place.register("viewer")
+    broadcast = (await place.call("POST", "/live/start", {"title": "Two people talk"}, owner.access_token))["id"]
+    return (
+        broadcast,
+        await _guest(browser, place, broadcast, owner),
+        await _guest(browser, place, broadcast, viewer),
+    )
+
+
+async def test_two_people_talk_and_one_of_them_moderates(browser: Browser, place: Place) -> None:
+    _, owner, viewer = await _both(browser, place)
+    await viewer.seen.says("What is that :rocket: in the picture?")
+    await expect(owner.row("in the picture").get_by_role("img", name="rocket")).to_have_text("🚀")
+
+    await owner.menu("in the picture", "Reply")
+    await expect(owner.page.locator(".chat-banner")).to_contain_text("Reply to")
+    await owner.page.locator(".chat-input").fill(f"It is mine, @{viewer.person.username[:8]}")
+    await owner.page.keyboard.press("Tab")  # the rest of the name is suggested
+    await owner.page.keyboard.press("Enter")
+    answer = viewer.row("It is mine")
+    await expect(answer.locator(".message-quote")).to_contain_text("What is that")
+    await expect(answer.locator(".chat-badge")).to_have_text("Owner")
+    await expect(answer.locator(".mention.mine")).to_have_text(f"@{viewer.person.username}")
+    await expect(answer).to_have_class(re.compile("called"))
+    await answer.locator(".message-quote").click()
+    await expect(viewer.row("in the picture")).to_be_focused()
+
+    await owner.row("in the picture").hover()
+    await owner.row("in the picture").get_by_role("button", name="Actions for").click()
+    await owner.page.get_by_role("button", name="React with 👍").click()
+    await expect(owner.row("in the picture").locator(".chip")).to_have_attribute("aria-pressed", "true")
+    chip = viewer.row("in the picture").locator(".chip")
+    await expect(chip).to_have_attribute("aria-pressed", "false")
+    await chip.click()
+    await expect(owner.row("in the picture").locator(".chip-number")).to_have_text("2")
+    await chip.click()
+    await expect(owner.row("in the picture").locator(".chip-number")).to_have_text("1")
+
+    await viewer.page.locator(".chat-input").press("ArrowUp")  # the last one of one's own
+    await expect(viewer.page.locator(".chat-banner")).to_contain_text("Editing")
+    await viewer.page.locator(".chat-input").fill("What is this <b>thing</b>?")
+    await viewer.page.keyboard.press("Enter")
+    edited = owner.row("What is this <b>thing</b>?")
+    await expect(edited.locator(".message-edited")).to_have_text("(edited)")
+    await expect(edited.locator(".chip-number")).to_have_text("1")
+    await expect(owner.row("It is mine").locator(".message-quote")).to_contain_text("What is this")
+
+    await owner.menu("It is mine", "Pin")
+    await expect(viewer.page.locator(".chat-pins")).to_contain_text("It is mine")
+    assert await viewer.page.locator(".chat-pins").get_by_role("button", name="Unpin").count() == 0
+
+    assert await viewer.page.get_by_role("button", name="Moderate").is_hidden()
+    await viewer.row("It is mine").hover()
+    await viewer.row("It is mine").get_by_role("button", name="Actions for").click()
+    assert await viewer.page.get_by_role("menuitem").all_text_contents() == ["Reply", "Copy text"]
+    await viewer.page.keyboard.press("Escape")
+
+    await viewer.menu("What is this", "Delete")
+    await expect(owner.row("What is this")).to_have_count(0)
+    await expect(owner.row("It is mine").locator(".message-quote")).to_contain_text("deleted")
+    assert await owner.faults() == await viewer.faults() == []
+    assert owner.seen.wrong == viewer.seen.wrong == []
+
+
+async def test_a_refused_draft_stays_and_whom_it_concerns_is_told(browser: Browser, place: Place) -> None:
+    _, owner, viewer = await _both(browser, place)
+    await owner.page.get_by_role("button", name="Moderate").click()
+    await owner.page.get_by_role("menuitem", name="Modes…").click()
+    await owner.page.get_by_label("Slow mode").select_option("3")
+    await owner.page.get_by_role("button", name="Apply").click()
+    await expect(viewer.page.locator(".chat-mode")).to_have_text("Slow mode One message each 3 s")
+    await viewer.says("The first one")
+    await expect(viewer.page.locator(".chat-hint")).to_contain_text("Next message in")
+    await viewer.seen.says("The second one")
+    await expect(viewer.page.locator(".chat-trouble")).to_contain_text("You can send this in")
+    await expect(viewer.page.locator(".chat-input")).to_have_value("The second one")
+    await expect(viewer.page.locator(".chat-trouble")).to_be_hidden()  # when the time is over
+    await viewer.page.keyboard.press("Enter")
+    await expect(owner.row("The second one")).to_have_count(1)
+
+    await viewer.page.locator(".chat-input").fill("I was not finished")
+    await owner.menu("The second one", "Time out or ban…")
+    await owner.page.get_by_label("How long").select_option("3600")
+    await owner.page.get_by_label("Reason").fill("Calm down.")
+    await owner.page.get_by_role("button", name="Do it").click()
+    await expect(viewer.page.locator(".chat-barred")).to_contain_text("Reason: Calm down.")
+    await expect(viewer.page.locator(".chat-input")).to_have_value("I was not finished")
+    await expect(viewer.page.get_by_role("button", name="Send", exact=True)).to_be_disabled()
+    await expect(owner.row("The second one")).to_have_class(re.compile("dimmed"))
+    await owner.menu("The second one", "Let them write again")
+    await expect(viewer.page.locator(".chat-barred")).to_be_hidden()
+    assert owner.seen.wrong == viewer.seen.wrong == []
+
+
+async def test_whoever_comes_back_sees_what_everybody_sees(browser: Browser, place: Place) -> None:
+    broadcast, owner, viewer = await _both(browser, place)
+    for text in ("stays", "is edited", "is deleted"):
+        await owner.says(text)
+    await expect(viewer.row("is deleted")).to_have_count(1)
+    await viewer.breaks()
+    await owner.menu("is deleted", "Delete")
+    await owner.menu("is edited", "Edit")
+    await owner.page.locator(".chat-input").fill("was edited")
+    await owner.page.keyboard.press("Enter")
+    await owner.menu("stays", "Pin")
+    await place.call("PATCH", f"/live/{broadcast}/chat/mode", {"emotes": True}, owner.person.access_token)
+    await owner.says("came meanwhile")
+    await viewer.heals()
+    await expect(viewer.row("came meanwhile")).to_have_count(1)
+    for one in (owner, viewer):
+        assert await one.page.locator(".message-text").all_text_contents() == ["stays", "was edited", "came meanwhile"]
+        await expect(one.page.locator(".chat-pins")).to_contain_text("stays")
+        await expect(one.page.locator(".chat-mode")).to_contain_text("Emotes only")
+    await viewer.page.reload()  # by its state, not by its log
+    await expect(viewer.page.locator(".message-text")).to_have_text(["stays", "was edited", "came meanwhile"])
+    await expect(viewer.page.locator(".chat-pins")).to_contain_text("stays")
+    await expect(viewer.page.locator(".chat-mode")).to_contain_text("Emotes only")
+    await viewer.seen.says("words")
+    await expect(viewer.page.locator(".chat-trouble")).to_contain_text("Only emotes")
+    await expect(viewer.page.locator(".chat-input")).to_have_value("words")
+    await viewer.seen.says(":fire:")
+    await expect(owner.page.get_by_role("img", name="fire")).to_be_visible()
+    assert owner.seen.wrong == viewer.seen.wrong == []
