@@ -125,8 +125,8 @@ class Session:
     def leave(self, code: int | None) -> None:
         """The peer has closed, in answer to us or by itself (RFC 6455 section 5.5.1): answer if need be, hang up."""
         if self.ended is None and not self._transport.is_closing():
-            echoed = code is not None and (1000 <= code < 5000) and code not in (1004, 1005, 1006, 1015)
-            self._transport.write(frames.close(code if echoed and code is not None else 1000))
+            known = not code or (1000 <= code < 5000 and code not in (1004, 1005, 1006, 1015))  # section 7.4
+            self._transport.write(frames.close((code or 1000) if known else 1002))
         self._transport.close()
 
     def abort(self) -> None:

@@ -89,7 +89,7 @@ class Sockets:
             autoping=False,  # pings are answered through the session's own writer, which never waits
             protocols=(codec.subprotocol,) if "Sec-WebSocket-Protocol" in request.headers else (),
             compress=options.compress_above > 0,
-            max_msg_size=options.max_message,
+            max_msg_size=options.max_message + 1,  # aiohttp refuses what is just as large
         )
         viewer = roster.viewer_of(request)
         await socket.prepare(request)

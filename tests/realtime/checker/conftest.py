@@ -1,7 +1,7 @@
-"""Settings of whole server processes, as the tests of streaming have them."""
+"""Whole server processes, their settings and their users, as the tests of streaming have them."""
 
 from __future__ import annotations
 
-from tests.server.streaming.conftest import environment
+from tests.server.streaming.conftest import environment, http, new_user, server, streamer
 
-__all__ = ["environment"]
+__all__ = ["environment", "http", "new_user", "server", "streamer"]
