@@ -8,25 +8,26 @@ import { dialog } from './chat-menu.js';
 const spell = (seconds) => (seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`);
 const minutes = (number) => (number < 120 ? `${number} min` : number < 2880 ? `${Math.round(number / 60)} h` : `${Math.round(number / 1440)} days`);
 
-/** [[short, sentence], …] of what holds. */
+/** [[name, what it means, how much], …] of what holds. */
 export function modeInWords(mode) {
   return [
-    mode.slow > 0 && ['Slow mode', `One message each ${spell(mode.slow)}`],
-    mode.followers !== null && ['Followers only', mode.followers > 0 ? `Who has followed for ${minutes(mode.followers)} may write` : 'Only followers may write'],
-    mode.subscribers && ['Subscribers only', 'Only subscribers may write'],
-    mode.emotes && ['Emotes only', 'Only emotes and emoji'],
-    mode.unique && ['No repeats', 'Nothing that was said a short while ago'],
-    mode.delay > 0 && ['Delay', `Messages appear after ${spell(mode.delay)}`],
+    mode.slow > 0 && ['Slow mode', `one message each ${spell(mode.slow)}`, spell(mode.slow)],
+    mode.followers !== null && ['Followers only', mode.followers > 0 ? `who has followed for ${minutes(mode.followers)} may write` : 'who follows the channel may write', mode.followers > 0 && minutes(mode.followers)],
+    mode.subscribers && ['Subscribers only', 'who subscribes to the channel may write'],
+    mode.emotes && ['Emotes only', 'nothing but emotes and emoji'],
+    mode.unique && ['No repeats', 'nothing that was said a short while ago'],
+    mode.delay > 0 && ['Delay', `messages appear after ${spell(mode.delay)}`, spell(mode.delay)],
   ].filter(Boolean);
 }
 
-/** The line above the input. */
+/** The line above the input; a phone has room for the names alone. */
 export function modeLine(mode, staff) {
   const all = modeInWords(mode);
   if (!all.length) return [];
   return [
-    ...all.map(([name, sentence]) => h('span', { class: 'mode' }, h('strong', {}, name), ` ${sentence}`)),
-    staff && h('span', { class: 'mode muted' }, 'None of it is for you.'),
+    ...all.map(([name, sentence, amount]) => h('span', { class: 'mode', title: sentence }, h('strong', {}, name),
+      h('span', { class: 'mode-long' }, `: ${sentence}`), amount && h('span', { class: 'mode-short', 'aria-hidden': 'true' }, `: ${amount}`))),
+    staff && h('span', { class: 'mode muted' }, 'not for you'),
   ].filter(Boolean);
 }
 

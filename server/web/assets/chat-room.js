@@ -52,6 +52,7 @@ export class Room {
       if (emotes) this.everywhere = emotes.everywhere.map(({ name, art }) => [name, art]);
       this.#take(state, own);
       this.#hold(round, { epoch: state.epoch, offset: state.offset });
+      if (this.staff) this.#bans(round);
     } catch (error) {
       if (round !== this.round) return;
       this.on.trouble(error.message);
@@ -74,6 +75,17 @@ export class Room {
     this.on.mode();
     this.on.pins();
     this.on.trouble('');
+  }
+
+  /** Who may not write already: the state does not say it, and only the staff may ask. */
+  async #bans(round) {
+    const page = await api('GET', `${this.path}/bans?limit=100`).catch(() => null);
+    if (!page || round !== this.round) return;
+    for (const { user: { id }, kind, until } of page.items) {
+      if (kind === 'shadow') continue; // his messages say so themselves
+      this.banned.set(id, until);
+      this.on.person(id);
+    }
   }
 
   #self(own) {

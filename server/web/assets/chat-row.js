@@ -54,13 +54,13 @@ function chips(message, room, deeds) {
   for (const emoji of given) counts[emoji] ??= 1;
   const entries = Object.entries(counts).filter(([, number]) => number > 0);
   if (!entries.length) return null;
-  return h('span', { class: 'chips', role: 'group', 'aria-label': 'Reactions' }, ...entries.map(([emoji, number]) => {
+  return h('span', { class: 'reactions', role: 'group', 'aria-label': 'Reactions' }, ...entries.map(([emoji, number]) => {
     const art = reactionArt(emoji, room.emotes);
     const said = `${emoji.startsWith(':') ? emoji.slice(1, -1).replaceAll('_', ' ') : emoji}, ${number}${given.has(emoji) ? ', one is yours' : ''}`;
-    const content = [h('span', { 'aria-hidden': 'true' }, art), h('span', { class: 'chip-number', 'aria-hidden': 'true' }, String(number))];
-    if (!deeds.react) return h('span', { class: 'chip', role: 'img', 'aria-label': said }, ...content);
+    const content = [h('span', { 'aria-hidden': 'true' }, art), h('span', { class: 'reaction-number', 'aria-hidden': 'true' }, String(number))];
+    if (!deeds.react) return h('span', { class: 'reaction', role: 'img', 'aria-label': said }, ...content);
     return h('button', {
-      class: 'chip', type: 'button', 'aria-pressed': String(given.has(emoji)), 'aria-label': said, title: emoji, onclick: () => deeds.react(message, emoji),
+      class: 'reaction', type: 'button', 'aria-pressed': String(given.has(emoji)), 'aria-label': said, title: emoji, onclick: () => deeds.react(message, emoji),
     }, ...content);
   }));
 }

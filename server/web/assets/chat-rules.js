@@ -11,6 +11,9 @@ const ACTIONS = [['refuse', 'Refuse the message'], ['mask', 'Put stars in its pl
 const KINDS = { ban: 'Banned', timeout: 'Timed out', shadow: 'Shadow-banned' };
 const inWords = (value, pairs) => pairs.find(([key]) => key === value)?.[1] ?? value;
 
+/** The emoji with single spaces between them, as the server keeps them, however they were typed. */
+const apart = (text) => [...new Intl.Segmenter().segment(text)].map(({ segment }) => segment.trim()).filter(Boolean).join(' ');
+
 /** A list that is read, a line for each, and below it the form that adds to it. */
 function list(read, { line, none, add }) {
   const body = loaded(read, ({ items, next_cursor: further }) => [
@@ -80,9 +83,9 @@ export function emotesList(path) {
       const name = field('name', 'Name', { maxlength: 32, autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' }, 'Small letters, digits and _. People write :name:');
       const art = field('art', 'Emoji that stand for it', { maxlength: 32, autocomplete: 'off' });
       return form({
-        fields: { name, art }, label: 'Make an emote', submit: 'Add', kind: '', at: { bad_emote: 'name' },
+        fields: { name, art }, label: 'Make an emote', submit: 'Add', kind: '', at: { bad_emote: 'art' },
         check: () => [['name', /^[a-z0-9_]{2,32}$/.test(name.value.trim()) ? '' : 'Two to 32 of a–z, 0–9 and _.'], ['art', art.value.trim() ? '' : 'One emoji, or a few.']],
-        send: () => api('PUT', `${path}/emotes/${encodeURIComponent(name.value.trim())}`, { art: art.value.trim() }),
+        send: () => api('PUT', `${path}/emotes/${encodeURIComponent(name.value.trim())}`, { art: apart(art.value) }),
         done: () => { name.value = art.value = ''; again(); },
       }).element;
     },
