@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.e2e.owner import FAULTS
-from tests.e2e.place import Person, Place, Window, window
+from tests.e2e.place import Person, Place, Window, encoder, window
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ async def test_two_people_talk_and_one_of_them_moderates(browser: Browser, place
 
 
 async def test_a_refused_draft_stays_and_whom_it_concerns_is_told(browser: Browser, place: Place) -> None:
-    _, owner, viewer = await _both(browser, place)
+    broadcast, owner, viewer = await _both(browser, place)
     await owner.page.get_by_role("button", name="Moderate").click()
     await owner.page.get_by_role("menuitem", name="Modes…").click()
     await owner.page.get_by_label("Slow mode").select_option("3")
@@ -157,6 +157,15 @@ async def test_a_refused_draft_stays_and_whom_it_concerns_is_told(browser: Brows
     await expect(owner.row("The second one")).to_have_class(re.compile("dimmed"))
     await owner.menu("The second one", "Let them write again")
     await expect(viewer.page.locator(".chat-barred")).to_be_hidden()
+
+    path = f"/live/{broadcast}/chat/moderators/{viewer.person.id}"
+    await place.call("PUT", path, token=owner.person.access_token)
+    await expect(viewer.page.get_by_role("button", name="Moderate")).to_be_visible()
+    await viewer.says("The third one")  # those who moderate do not wait
+    await viewer.says("The fourth one")
+    await place.call("DELETE", path, token=owner.person.access_token)
+    await expect(viewer.page.get_by_role("button", name="Moderate")).to_be_hidden()
+    await expect(viewer.row("The fourth one")).to_have_count(1)
     assert owner.seen.wrong == viewer.seen.wrong == []
 
 
@@ -189,3 +198,31 @@ async def test_whoever_comes_back_sees_what_everybody_sees(browser: Browser, pla
     await viewer.seen.says(":fire:")
     await expect(owner.page.get_by_role("img", name="fire")).to_be_visible()
     assert owner.seen.wrong == viewer.seen.wrong == []
+
+
+async def test_a_replay_follows_what_is_deleted_while_one_looks(browser: Browser, place: Place, ffmpeg: str) -> None:
+    owner = await place.register("owner")
+    token = owner.access_token
+    made = await place.call("POST", "/live/start", {"title": "Kept"}, token)
+    chat = f"/live/{made['id']}/chat"
+    context = await browser.new_context()
+    async with encoder(ffmpeg, f"{place.rtmp}/{made['stream_key']}"):
+        live = await window(context, f"{place.http}/watch/{made['id']}")
+        await live.plays(within=30)
+        asked = await place.call("POST", chat, {"text": "a question"}, token)
+        await place.call("POST", chat, {"text": "an answer :up:", "reply_to": asked["id"]}, token)
+        await live.reads("an answer")
+        await place.call("POST", "/live/end", {"stream_id": made["id"]}, token)
+    await expect(live.page.locator(".chat-status")).to_have_text("The chat has ended.")
+    await live.page.close()
+
+    replay = await window(context, f"{place.http}/watch/{made['id']}")
+    await expect(replay.page.locator("#state")).to_have_text("Recording")
+    await replay.page.evaluate("document.querySelector('video').muted = true")
+    answer = replay.page.locator(".message", has_text="an answer 👍")
+    await expect(answer.locator(".message-quote")).to_contain_text("a question")
+    await expect(replay.page.locator(".message")).to_have_count(2)
+    await place.call("DELETE", f"{chat}/{asked['id']}", token=token)
+    await expect(replay.page.locator(".message")).to_have_count(1)
+    await expect(answer.locator(".message-quote")).to_contain_text("deleted")
+    assert live.wrong == replay.wrong == []

@@ -44,6 +44,7 @@ export class Room {
     clearTimeout(this.timer);
     const round = this.round = (this.round ?? 0) + 1;
     const me = user();
+    this.socket.open();
     try {
       const [state, own, emotes] = await Promise.all([
         api('GET', `${this.path}/state`), me ? api('GET', `${this.path}/me`) : null, this.everywhere ? null : api('GET', `${this.path}/emotes`),

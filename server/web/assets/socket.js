@@ -35,13 +35,26 @@ export class Socket extends EventTarget {
     else if (this.ready) this.#join(channel, held);
   }
 
+  /** Before anything is held: who subscribes in a moment does not wait for the line then. */
+  open() { if (!this.socket) this.#connect(); }
+
   unsubscribe(channel) {
     if (this.channels.delete(channel) && this.ready) this.#ask({ type: 'unsubscribe', channel }).catch(() => {});
   }
 
   /** Resolves with the ack when the server has it on disk; rejects with an ApiError in words. */
   async publish(channel, data) {
+    if (!this.ready && !this.failures && this.socket) await this.#soon();
     return this.#ask({ type: 'publish', channel, data });
+  }
+
+  /** The first connection is on its way: what is sent meanwhile goes with it. */
+  #soon() {
+    return new Promise((resolve) => {
+      const done = () => { clearTimeout(timer); this.removeEventListener('status', done); resolve(); };
+      const timer = setTimeout(done, ACK_TIMEOUT / 2);
+      this.addEventListener('status', done);
+    });
   }
 
   #ask(message) {
