@@ -282,6 +282,12 @@ async def test_before_it_starts_when_it_breaks_and_after_it(browser: Browser, pl
     async with encoder(ffmpeg, made["ingest"]["rtmp"]):
         await here.plays(within=30)  # by itself
         await expect(page.locator("#state")).to_have_text("Live")
+        # a browser that was never here before: by its socket and by its media it is one and the same viewer
+        assert (await place.call("GET", f"/live/{made['id']}"))["viewers"] == 1
+        other = await window(await browser.new_context(), f"{place.http}/watch/{made['id']}")
+        await other.plays(within=30)
+        assert (await place.call("GET", f"/live/{made['id']}"))["viewers"] == 2
+        await other.page.close()
     await expect(page.locator(".player-banner")).to_contain_text("The stream was interrupted")
     await expect(page.locator("#state")).to_have_text("Back soon")
     async with encoder(ffmpeg, made["ingest"]["rtmp"]):

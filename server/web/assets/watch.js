@@ -20,6 +20,7 @@ let playing = ''; // '' | 'live' | 'recording'
 let sawLive = false;
 let saidEnded = false;
 let looking = null;
+let joined = null;
 
 const INTERRUPTED = 'The stream was interrupted. It continues when the broadcaster is back.';
 const STATES = { created: 'Not live yet', live: 'Live', interrupted: 'Back soon', ended: 'Recording' };
@@ -78,8 +79,12 @@ function missing() {
 }
 
 async function act() {
+  if (playing !== 'recording' && (broadcast.state !== 'ended' || sawLive)) {
+    // the socket only after the cookie of the answer: else a new visitor counts by the address too, as two
+    await join();
+    if (playing !== 'recording') talk();
+  }
   const { state, recording } = broadcast;
-  if (playing !== 'recording' && (state !== 'ended' || sawLive)) talk();
   if (state === 'created') {
     player.say('Not live yet', 'The picture appears here by itself as soon as it starts.');
   } else if (state === 'live') {
@@ -95,6 +100,12 @@ async function act() {
     if (recording) await watchRecording();
     else player.say('This broadcast has ended', 'It was not recorded.', { text: 'See what is live', act: () => { location.href = '/'; } });
   }
+}
+
+/** Once for a page; the answer, or null where it failed this time: watching matters more than being counted. */
+function join() {
+  joined ??= api('POST', `/live/${id}/join`, {}).catch(() => { joined = null; return null; });
+  return joined;
 }
 
 function talk() {
@@ -129,11 +140,7 @@ function over() {
 async function watchLive() {
   playing = 'live';
   sawLive = true;
-  let playback = broadcast.playback;
-  try {
-    const joined = await api('POST', `/live/${id}/join`, {});
-    playback = joined.playback ?? playback;
-  } catch { /* watching matters more than being counted */ }
+  const playback = (await join())?.playback ?? broadcast.playback;
   const engine = await player.open(playback.hls, { live: true });
   engine.addEventListener('gone', () => setTimeout(look, 1000));
 }
