@@ -151,7 +151,7 @@ class Crowd:
         self.refused = 0
         self._coming: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._all = asyncio.Event()
+        self._news = asyncio.Event()
         self.away = 0.0  # those who lost their connection come back within so many seconds, at random
 
     async def come(self, count: int, at_once: int = 200) -> None:
@@ -167,10 +167,11 @@ class Crowd:
         await self.whole()
 
     async def whole(self) -> None:
-        self._all.clear()
+        self._news.clear()
         while not all(reader.holds for reader in self.readers):
-            await self._all.wait()
-            self._all.clear()
+            await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(0.05)  # to look at all of them for each would be the client's work, not the server's
 
     def cut(self) -> None:
         """Every connection, at once."""
@@ -196,7 +197,7 @@ class Crowd:
         self.codes[code] = self.codes.get(code, 0) + 1
 
     def back(self) -> None:
-        self._all.set()
+        self._news.set()
 
     def lost(self, reader: Reader) -> None:
         if self._closing:
