@@ -99,7 +99,7 @@ export class Setup {
     this.secret.element.hidden = false;
     const push = ingest?.rtmp?.includes(key) ? ingest.rtmp : `${server}/${key}`;
     this.command.set('ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 -pix_fmt yuv420p '
-      + `-c:v libx264 -preset veryfast -tune zerolatency -g 60 -b:v 2500k -c:a aac -f flv ${push}`);
+      + `-c:v libx264 -preset veryfast -tune zerolatency -g 60 -b:v 2500k -c:a aac -f flv ${push}`, key);
     this.command.element.hidden = false;
     this.#note();
   }
@@ -122,21 +122,22 @@ export class Setup {
 }
 
 /**
- * A value with a button that copies it; a secret is covered until asked for. It is no password field: browsers would
- * offer to keep the stream key as the account's password.
+ * A value with a button that copies it; a secret (the value, or the part of it that `set` names) is covered until
+ * asked for. It is no password field: browsers would offer to keep the stream key as the account's password.
  */
 function copyField(name, id, { secret = false, area = false, rows = 3 } = {}) {
   const input = h(area ? 'textarea' : 'input', { id: `copy-${id}`, readonly: true, class: 'mono', rows: area ? rows : null, spellcheck: 'false', autocomplete: 'off' });
   let current = '';
-  let covered = secret && !area;
+  let hidden = '';
+  let covered = secret;
   const cover = (next) => {
     covered = next;
-    input.value = covered ? '•'.repeat(current.length) : current;
+    input.value = covered && hidden ? current.replaceAll(hidden, '•'.repeat(hidden.length)) : current;
     if (!show) return;
     setText(show, covered ? 'Show' : 'Hide');
-    show.setAttribute('aria-pressed', String(!covered));
+    show.setAttribute('aria-label', `${covered ? 'Show' : 'Hide'}: ${name}`);
   };
-  const show = covered ? h('button', { class: 'button small', type: 'button', 'aria-pressed': 'false', onclick: () => cover(!covered) }, 'Show') : null;
+  const show = covered ? h('button', { class: 'button small', type: 'button', 'aria-label': `Show: ${name}`, onclick: () => cover(!covered) }, 'Show') : null;
   const button = h('button', {
     class: 'button small', type: 'button', 'aria-label': `Copy: ${name}`, onclick: async () => {
       const done = await copy(current);
@@ -146,5 +147,5 @@ function copyField(name, id, { secret = false, area = false, rows = 3 } = {}) {
     },
   }, icon('copy'), 'Copy');
   const element = h('div', { class: 'field copy-field' }, h('label', { for: `copy-${id}` }, name), h('div', { class: 'copy-row' }, input, show, button));
-  return { element, get value() { return current; }, set(value) { if (current !== value) { current = value; cover(covered); } } };
+  return { element, get value() { return current; }, set(value, part = value) { if (current !== value) { current = value; hidden = part; cover(covered); } } };
 }
