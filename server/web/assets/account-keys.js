@@ -6,6 +6,8 @@ import { form } from './form.js';
 import { day } from './format.js';
 import { action, copyLine, loaded, panel } from './section.js';
 
+/** A call with which a fresh key can be tried, by the scope that it needs. */
+const TRIALS = { 'profile:read': '/users/me', 'live:read': '/live/mine' };
 const LIVES = [['30', '30 days'], ['90', '90 days'], ['365', 'A year'], ['', 'Never'], ['date', 'On a day…']];
 
 export default function build() {
@@ -18,12 +20,13 @@ export default function build() {
   ]);
   const again = () => body.load({ quietly: true });
   const show = ({ key, secret }) => {
+    const opened = Object.keys(TRIALS).find((scope) => key.scopes.includes(scope));
     const done = h('button', { class: 'button small primary', type: 'button', onclick: () => { fresh.hidden = true; fresh.replaceChildren(); } }, 'I have kept it');
     fresh.replaceChildren(h('section', { class: 'panel stack recovery', 'aria-labelledby': 'fresh-key' },
       h('h2', { id: 'fresh-key', tabindex: '-1' }, `Your key “${key.name}”`),
       h('p', {}, 'Copy it now: it is shown this once and kept nowhere. Whoever has it can do what it allows.'),
       copyLine('Key', secret),
-      copyLine('Try it', `curl -H 'Authorization: Bearer ${secret}' ${location.origin}/api/v1/users/me`), h('div', {}, done)));
+      opened && copyLine('Try it', `curl -H 'Authorization: Bearer ${secret}' ${location.origin}/api/v1${TRIALS[opened]}`), h('div', {}, done)));
     fresh.hidden = false;
     fresh.querySelector('h2').focus();
     fresh.scrollIntoView({ block: 'center' });
