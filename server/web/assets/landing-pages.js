@@ -28,6 +28,7 @@ const PAGES = { verify, reset, email, export: archive, restore, signin: (_, give
 
 export function land(page, given) {
   const token = given.get('token');
+  if (page === 'verify' && !token) return used('The link is not complete', 'Open it from the mail once more, or copy all of it. If you have followed it before, that may have been enough.');
   if (page !== 'signin' && page !== 'reset' && !token) return incomplete();
   return PAGES[page](token, given);
 }
@@ -37,11 +38,18 @@ async function verify(token) {
     await api('POST', '/auth/verify-email', { token }, { anonymous: true });
     say('Your address is verified', h('p', {}, 'It is yours now: for signing in, and for a new password should you ever need one.'), onward());
   } catch (error) {
+    if (error.code === 'bad_link') { await used('This link does not work any more', 'It may have been used already, and then all is well; else a newer mail has taken its place, or it is too old.'); return; }
     failed(error, {
-      bad_link: ['This link does not work any more', 'It was used already, a newer mail has taken its place, or it is too old. In your account you can have a new one sent.'],
       email_taken: ['Another account has this address', 'Somebody verified it first. If that was you, sign in to that account; else choose another address in your account.'],
     }, () => verify(token));
   }
+}
+
+/** A link opened twice, or its page loaded anew, is no fault where the account says that the address is verified. */
+async function used(title, text) {
+  const me = user() && await api('GET', '/auth/profile').catch(() => null);
+  if (me?.email_verified) say('Your address is verified already', h('p', {}, `${me.email} is yours; there is nothing more to do.`), onward());
+  else say(title, h('p', {}, `${text} ${me ? 'The address of the account that you are signed in to is not verified yet; there you can have a new mail sent.' : 'Sign in: your account says whether its address is verified, and sends a new mail.'}`), onward());
 }
 
 async function email(token) {
