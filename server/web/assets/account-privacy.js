@@ -1,29 +1,29 @@
-// Privacy: who may see and reach you.
+// Privacy: who sees the profile. What is kept for features to come (presence, search, messages) is not offered yet.
 import { h } from './dom.js';
-import { checkField, selectField } from './field.js';
+import { selectField } from './field.js';
 import { form } from './form.js';
 import { Edited, loaded, panel } from './section.js';
 
 export default function build() {
   const kept = new Edited('/users/me/privacy');
-  const { place } = loaded(() => kept.read(), () => panel('Privacy', 'Who may see and reach you. Your name and picture are always public.', settings(kept)));
+  const { place } = loaded(() => kept.read(), () => panel('Privacy', 'Who may see more of you than your name and picture, which are always public.', settings(kept)));
   return [place];
 }
 
 function settings(kept) {
-  const fields = {
-    profile: selectField('profile', 'Who sees your profile', [['public', 'Everybody'], ['followers', 'Your followers'], ['private', 'Nobody']]),
-    messages_from: selectField('messages_from', 'Who may write to you', [['everyone', 'Everybody'], ['followers', 'Your followers'], ['nobody', 'Nobody']]),
-    show_online: checkField('show_online', 'Show when you are here', 'Others see that you are online.'),
-    searchable: checkField('searchable', 'Let others find you', 'Searches and suggestions show your account.'),
+  // nobody can be followed yet: who chose followers by another way keeps it
+  const followers = kept.data.profile === 'followers' && ['followers', 'Your followers (nobody yet)'];
+  const profile = selectField('profile', 'Who sees your profile', [['public', 'Everybody'], followers, ['private', 'Nobody']].filter(Boolean));
+  const fill = (data) => { profile.value = data.profile; };
+  const write = () => {
+    const { version: _, ...others } = kept.data; // what is not shown stays as it is
+    return kept.write('PUT', { ...others, profile: profile.value });
   };
-  const fill = (data) => { for (const [name, one] of Object.entries(fields)) one.value = data[name]; };
-  const body = () => Object.fromEntries(Object.entries(fields).map(([name, one]) => [name, one.value]));
   const made = form({
-    label: 'Privacy', fields, said: 'Saved.',
-    rows: [h('div', { class: 'columns' }, fields.profile.row, fields.messages_from.row), h('div', { class: 'options' }, fields.show_online.row, fields.searchable.row)],
-    send: () => kept.write('PUT', body()),
-    conflict: { again: () => kept.over('PUT', body()), reload: async () => fill(await kept.read()) },
+    label: 'Privacy', fields: { profile }, said: 'Saved.',
+    rows: [h('div', { class: 'columns' }, profile.row)],
+    send: write,
+    conflict: { again: async () => { await kept.read(); return write(); }, reload: async () => fill(await kept.read()) },
     done: fill,
   });
   fill(kept.data);
