@@ -272,7 +272,9 @@ class Factors:
                 await self._notices.changed(connection, user_id, "totp.enabled", what, origin)
                 return RecoveryCodes(recovery_codes=codes)
             await lockout.failed(connection, user_id, lockout.SETUP)
-        raise WrongProof("This code is not of the new secret. Is the clock of the device right?")
+        raise WrongProof(
+            "This is not the code that the app shows for the new secret; wait for the next one and try again."
+        )
 
     async def disable_totp(self, caller: Caller, origin: Origin) -> None:
         """Raises FactorConflict."""

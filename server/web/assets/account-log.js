@@ -30,6 +30,7 @@ export function details(of) {
     .map(([name, value]) => `${name.replaceAll('_', ' ')}: ${Array.isArray(value) ? value.join(', ') : typeof value === 'object' ? JSON.stringify(value) : value}`).join(' · ');
 }
 
+/** → {element, load}: the panel, and what reads it again. */
 export function logPanel() {
   const list = h('ul', { class: 'rows log' });
   const body = loaded(() => api('GET', '/audit?limit=20'), (first) => {
@@ -44,7 +45,7 @@ export function logPanel() {
     add(first);
     return [list, h('div', { class: 'row' }, more.button, h('button', { class: 'button small', type: 'button', onclick: () => body.load({ quietly: true }) }, 'Load anew')), more.trouble];
   });
-  return panel('Security log', 'What happened to your account. Lines are never changed.', body.place);
+  return { element: panel('Security log', 'What happened to your account. Lines are never changed.', body.place), load: body.load };
 }
 
 function line(one) {

@@ -8,20 +8,22 @@ import { action, loaded, panel } from './section.js';
 const METHODS = { pwd: 'password', otp: 'app code', passkey: 'passkey', hwk: 'security key', recovery: 'recovery code' };
 
 export default function build() {
+  const log = logPanel();
+  const again = () => { body.load({ quietly: true }); log.load({ quietly: true }); };
   const body = loaded(() => api('GET', '/auth/sessions'), ({ items }) => {
     const others = items.filter((one) => !one.current).length;
     const all = action('End all others', async () => {
       if (!await confirm('End all other sessions?', 'Everywhere else you will have to sign in again.', 'End them')) return;
       await api('DELETE', '/auth/sessions');
       toast('All other sessions have ended.');
-      body.load({ quietly: true });
+      again();
     }, { kind: 'danger' });
     return [
-      h('ul', { class: 'rows' }, ...[...items].sort((a, b) => b.current - a.current).map((one) => row(one, () => body.load({ quietly: true })))),
+      h('ul', { class: 'rows' }, ...[...items].sort((a, b) => b.current - a.current).map((one) => row(one, again))),
       others > 0 && h('div', { class: 'row' }, all.button), all.trouble,
     ];
   });
-  return [panel('Sessions', 'Where you are signed in. If you do not know one of them, end it and change your password.', body.place), logPanel()];
+  return [panel('Sessions', 'Where you are signed in. If you do not know one of them, end it and change your password.', body.place), log.element];
 }
 
 function row(session, again) {
