@@ -64,6 +64,10 @@ class Run:
         self.listeners: list[Listener] = []
         self.room = ""
 
+    @property
+    def clients(self) -> list[Talker | Listener]:
+        return [*self.talkers, *self.listeners]
+
     async def start(self, undo: AsyncExitStack) -> None:
         for node in self.nodes:
             undo.push_async_callback(node.stop)
@@ -111,7 +115,7 @@ class Run:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as all_of_them:
-            for client in (*self.talkers, *self.listeners):
+            for client in self.clients:
                 all_of_them.create_task(client.run())
             await self.faults.run(SECONDS)
             for talker in self.talkers:
@@ -123,7 +127,7 @@ class Run:
                 lambda: all(sight.place is not None and sight.place[1] >= head for sight in self.record.sights),
                 what="every client at the end of the log",
             )
-            for client in (*self.talkers, *self.listeners):
+            for client in self.clients:
                 client.stop()
 
     async def log(self) -> list[Entry]:
@@ -145,9 +149,7 @@ class Run:
             at = page["offset"]
 
     def figures(self) -> str:
-        clients: Counter[str] = Counter()
-        for client in (*self.talkers, *self.listeners):
-            clients.update(client.figures)
+        clients = sum((client.figures for client in self.clients), Counter[str]())
         attempts = sum(sent.attempts for sent in self.record.sent)
         seen = sum(len(sight.events) for sight in self.record.sights)
         return (
