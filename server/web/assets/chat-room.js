@@ -98,11 +98,19 @@ export class Room {
   /** The staff reads its own channel, where nothing is hidden; viewers and state come by the other. */
   #hold(round, since) {
     const mine = () => round === this.round;
-    const again = () => { if (mine()) { clearTimeout(this.timer); this.timer = setTimeout(() => this.begin(), 300 + Math.random() * 900); } };
+    const again = (wait = 300) => {
+      if (!mine()) return;
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.begin(), wait * (1 + 3 * Math.random()));
+    };
     const changes = {
-      fresh: again, // what was missed is too much for the log: begin anew
+      fresh: () => again(), // what was missed is too much for the log: begin anew
       message: (data) => { if (mine()) this.apply(data); },
-      closed: (text, code) => { if (code === 'history_discarded' || code === 'forbidden') again(); else this.on.trouble(text); },
+      closed: (text, code) => {
+        if (code === 'history_discarded' || code === 'forbidden') again(); // what we may see is another thing now
+        else if (code === 'unauthenticated' && user()) again(AGAIN); // a token ran out; the socket is renewing it
+        else this.on.trouble(text);
+      },
     };
     const aside = { presence: (viewers) => this.on.viewers(viewers), state: (data) => this.on.state(data) };
     if (this.staff) {

@@ -75,7 +75,10 @@ export class Messages {
     const row = h('li', { class: 'message', tabindex: -1 });
     this.rows.set(message.id, row);
     this.#fill(row, message);
-    this.list.append(row);
+    // our own is shown from its ack, which may come before what others wrote a moment earlier
+    let before = null;
+    for (let last = this.list.lastElementChild; last?.classList.contains('own') && last.message.offset > message.offset; last = last.previousElementSibling) before = last;
+    this.list.insertBefore(row, before);
     while (this.rows.size > MOST) this.#oldest();
     this.#nothing();
     if (this.atEnd) this.#follow();

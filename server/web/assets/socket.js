@@ -153,7 +153,10 @@ export class Socket extends EventTarget {
       held.on.presence?.(ack.viewers);
       if (ack.state) held.on.state?.(ack.state);
     } catch (error) {
-      if (error.code !== 'unavailable') held.on.closed?.(error.message, error.code);
+      if (error.code !== 'unavailable' && error.code !== 'rate_limited') held.on.closed?.(error.message, error.code);
+      else if (this.ready) {
+        setTimeout(() => { if (this.ready && this.channels.get(channel) === held) this.#join(channel, held); }, Math.max(2000, error.retryAfter * 1000) * (1 + Math.random()));
+      }
     }
   }
 
