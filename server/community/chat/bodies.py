@@ -33,7 +33,7 @@ class WriteBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reply_to: UUID | None = None
 
 
-class EditBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EditMessageBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: Text
 
 
@@ -127,7 +127,7 @@ class OwnBan(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Me(Struct, frozen=True, kw_only=True):
+class InTheRoom(Struct, frozen=True, kw_only=True):
     """What the caller is in this chat. `ban`: why he may not write. `reactions`: his to the latest ones."""
 
     role: Literal["viewer", "moderator", "owner", "platform"]

@@ -16,7 +16,7 @@ from server.community.chat.bodies import (
     FilterBody,
     Filters,
     FilterView,
-    Me,
+    InTheRoom,
     Moderators,
     ModeratorView,
     OwnBan,
@@ -56,7 +56,7 @@ class Moderation:
         room = await self._chat.room_lately(room_id)
         return await self._chat.states.state(room_id, room.owner_id, await self._chat.viewer(caller, room))
 
-    async def me(self, caller: Caller, room_id: UUID) -> Me:
+    async def me(self, caller: Caller, room_id: UUID) -> InTheRoom:
         """Raises NoSuchRoom."""
         chat = self._chat
         room = await chat.room_lately(room_id)
@@ -69,7 +69,7 @@ class Moderation:
             told = OwnBan(kind=ban.kind, until=ban.until, reason=ban.reason)
         state = await chat.states.state(room_id, room.owner_id, await chat.viewer(caller, room))
         reactions = await chat.store.reactions_of([message.id for message in state.messages], caller.user_id)
-        return Me(role=_NAMES[role], ban=told, reactions=reactions)
+        return InTheRoom(role=_NAMES[role], ban=told, reactions=reactions)
 
     async def set_mode(
         self, caller: Caller, room_id: UUID, body: ModeBody, origin: Origin | None = None

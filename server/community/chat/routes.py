@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from server.community.chat import errors
-from server.community.chat.bodies import ChatState, EditBody, Emoji, Me, Reactions, WriteBody
+from server.community.chat.bodies import ChatState, EditMessageBody, Emoji, InTheRoom, Reactions, WriteBody
 from server.community.chat.models import ChatLog, ChatMessage, LogQuery, ReplayQuery
 from server.community.chat.moderation import Moderation
 from server.community.chat.moderation_routes import add_moderation
@@ -84,7 +84,7 @@ def routes(chat: Chat) -> Routes:
         return await moderation.state(call.caller, id)
 
     @api.get(_ROOM + "/me", access=Access.USER, errors=(errors.NoSuchRoom,), summary="What you are in this chat")
-    async def me(call: Call, id: UUID) -> Me:
+    async def me(call: Call, id: UUID) -> InTheRoom:
         """Your role, why you may not write, and your reactions to the latest messages."""
         return await moderation.me(call.user, id)
 
@@ -148,7 +148,7 @@ def routes(chat: Chat) -> Routes:
         summary="Edit a message",
         example_body={"text": "Hello all!"},
     )
-    async def edit(call: Call, id: UUID, message_id: UUID, body: EditBody) -> ChatMessage:
+    async def edit(call: Call, id: UUID, message_id: UUID, body: EditMessageBody) -> ChatMessage:
         """By its author, for a while. What stood there before is gone for good."""
         return (await chat.edit(call.user, id, message_id, body.text)).message
 

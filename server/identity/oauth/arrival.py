@@ -20,7 +20,7 @@ import msgspec
 from server.identity.oauth import store
 from server.identity.oauth.errors import BadSignInCode
 from server.identity.oauth.flow import FLOW_SECONDS, Flow, browser
-from server.identity.oauth.models import CodeBody
+from server.identity.oauth.models import OneTimeCodeBody
 from server.integrations.signin.provider import Stranger
 from server.kit.clock import now
 from server.kit.secrets import Secrets
@@ -74,7 +74,7 @@ class Arrivals:
             await store.put_code(connection, _hash(flow.state), _hash(code), sealed)
         return code
 
-    async def fetch(self, body: CodeBody, browsers: Mapping[str, str]) -> Arrival:
+    async def fetch(self, body: OneTimeCodeBody, browsers: Mapping[str, str]) -> Arrival:
         """Raises BadSignInCode. Whatever comes of it, the code is spent."""
         async with self._database.transaction() as connection:
             sealed = await store.take_code(connection, _hash(body.code))

@@ -33,12 +33,12 @@ _Verifier = Annotated[
 ]
 
 
-class StartBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SignInStartBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     redirect: _Redirect = "/"
     code_challenge: _Challenge | None = None
 
 
-class CodeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OneTimeCodeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     code: Annotated[str, Meta(min_length=1, max_length=100)]
     code_verifier: _Verifier | None = None
 
@@ -69,7 +69,7 @@ class SignedInElsewhere(SignedIn, frozen=True, kw_only=True):
     created: bool
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class SignInLink(msgspec.Struct, frozen=True, kw_only=True):
     """An account elsewhere that opens this one. name, email: what it was called when it was linked."""
 
     provider: str
@@ -81,4 +81,4 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Links(msgspec.Struct, frozen=True, kw_only=True):
-    items: list[Link]
+    items: list[SignInLink]

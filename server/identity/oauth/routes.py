@@ -16,13 +16,13 @@ from server.identity.oauth.errors import (
 )
 from server.identity.oauth.flow import FLOW_SECONDS, Flow
 from server.identity.oauth.models import (
-    CodeBody,
-    Link,
     Links,
+    OneTimeCodeBody,
     ProviderItem,
     Providers,
     SignedInElsewhere,
-    StartBody,
+    SignInLink,
+    SignInStartBody,
     Started,
     TicketQuery,
 )
@@ -58,10 +58,10 @@ def routes(oauth: Oauth) -> Routes:
         limits="auth",
         summary="Begin to sign in with a provider",
         errors=(UnknownProvider, ProviderUnavailable, Invalid),
-        example_body=StartBody(redirect="/studio"),
+        example_body=SignInStartBody(redirect="/studio"),
         example_result=Started(url="https://github.com/login/oauth/authorize?…"),
     )
-    async def start(call: Call, provider: str, body: StartBody) -> Started:
+    async def start(call: Call, provider: str, body: SignInStartBody) -> Started:
         """Send the browser to `url`. It comes back to our page /account/signin with `#code=…`, for
         `POST /api/v1/auth/oauth/token` in the same browser, or with `#error=` expired, denied, unavailable or failed.
 
@@ -79,10 +79,10 @@ def routes(oauth: Oauth) -> Routes:
         limits="auth",
         summary="Begin to link an account elsewhere to this one",
         errors=(UnknownProvider, ProviderUnavailable, Invalid),
-        example_body=StartBody(redirect="/account"),
+        example_body=SignInStartBody(redirect="/account"),
         example_result=Started(url="https://github.com/login/oauth/authorize?…"),
     )
-    async def start_link(call: Call, provider: str, body: StartBody) -> Started:
+    async def start_link(call: Call, provider: str, body: SignInStartBody) -> Started:
         """As `start`; what comes back is `link=…`, for `POST /api/v1/auth/oauth/links`."""
         url, flow = await oauth.start(provider, body, link_to=call.user.user_id)
         remember(call, flow)
@@ -129,9 +129,9 @@ def routes(oauth: Oauth) -> Routes:
             AccountLeaving,
             UsernameTaken,
         ),
-        example_body=CodeBody(code="0dT2Ui…"),
+        example_body=OneTimeCodeBody(code="0dT2Ui…"),
     )
-    async def token(call: Call, body: CodeBody) -> SignedInElsewhere:
+    async def token(call: Call, body: OneTimeCodeBody) -> SignedInElsewhere:
         """The code is good once, for two minutes, in the browser that began, or with the app's `code_verifier`.
         Somebody unknown gets a new account, which has a username that can be changed. An account that is there already
         is never opened because of its e-mail address: `link_needed` says to sign in and link."""
@@ -153,9 +153,9 @@ def routes(oauth: Oauth) -> Routes:
         status=201,
         summary="Link the account elsewhere that a code stands for",
         errors=(BadSignInCode, LinkedElsewhere, NotFound),
-        example_body=CodeBody(code="0dT2Ui…"),
+        example_body=OneTimeCodeBody(code="0dT2Ui…"),
     )
-    async def link(call: Call, body: CodeBody) -> Link:
+    async def link(call: Call, body: OneTimeCodeBody) -> SignInLink:
         """Only for the account that began, which had shown a factor then."""
         made = await oauth.link(body, call.request.cookies, call.user, call.origin)
         forget(call)

@@ -37,7 +37,7 @@ from server.identity.oauth.errors import (
     UnknownProvider,
 )
 from server.identity.oauth.flow import Flow, Flows, begin
-from server.identity.oauth.models import CodeBody, Link, SignedInElsewhere, StartBody
+from server.identity.oauth.models import OneTimeCodeBody, SignedInElsewhere, SignInLink, SignInStartBody
 from server.identity.oauth.redirects import Redirects, landing
 from server.identity.oauth.usernames import usernames
 from server.identity.privacy.errors import AccountLeaving
@@ -84,7 +84,7 @@ class Oauth:
 
     # there and back
 
-    async def start(self, key: str, body: StartBody, link_to: UUID | None = None) -> tuple[str, Flow | None]:
+    async def start(self, key: str, body: SignInStartBody, link_to: UUID | None = None) -> tuple[str, Flow | None]:
         """Where to send the browser, and the attempt that it keeps in a cookie; None: it will get that on its way.
 
         Raises UnknownProvider, Invalid, ProviderUnavailable.
@@ -150,7 +150,7 @@ class Oauth:
 
     # signing in
 
-    async def sign_in(self, body: CodeBody, cookies: Mapping[str, str], origin: Origin) -> SignedInElsewhere:
+    async def sign_in(self, body: OneTimeCodeBody, cookies: Mapping[str, str], origin: Origin) -> SignedInElsewhere:
         """Raises BadSignInCode, LinkNeeded, RegistrationClosed, AccountDisabled, SecondFactorRequired."""
         arrival = await self._arrivals.fetch(body, self.flows.browsers(cookies))
         if arrival.link_to is not None or arrival.provider not in self.providers:
@@ -224,11 +224,13 @@ class Oauth:
 
     # links
 
-    async def links(self, user_id: UUID) -> list[Link]:
+    async def links(self, user_id: UUID) -> list[SignInLink]:
         async with self._database.acquire() as connection:
             return [self._shown(row) for row in await store.of_account(connection, user_id)]
 
-    async def link(self, body: CodeBody, cookies: Mapping[str, str], caller: Caller, origin: Origin) -> Link:
+    async def link(
+        self, body: OneTimeCodeBody, cookies: Mapping[str, str], caller: Caller, origin: Origin
+    ) -> SignInLink:
         """Raises BadSignInCode, LinkedElsewhere."""
         arrival = await self._arrivals.fetch(body, self.flows.browsers(cookies))
         if arrival.link_to != caller.user_id or arrival.provider not in self.providers:
@@ -322,8 +324,8 @@ class Oauth:
         provider = self.providers.get(key)
         return key if provider is None else provider.title
 
-    def _shown(self, row: store.LinkRow) -> Link:
-        return Link(
+    def _shown(self, row: store.LinkRow) -> SignInLink:
+        return SignInLink(
             provider=row.provider,
             title=self._title(row.provider),
             name=row.name,

@@ -29,6 +29,9 @@ class Schemas:
         taken = {repr(struct.cls): struct for struct in _structs(asked.values())}
         kinds = {**asked, **answered, **{name: struct.cls for name, struct in {**given, **taken}.items()}}
         schemas, self.components = msgspec.json.schema_components(kinds.values(), ref_template=REFERENCE)
+        # msgspec tells structs of one name apart by their modules: what is generated for clients would be called so
+        if alike := sorted(name for name in self.components if "." in name):
+            raise ValueError(f"two structs have one name: {', '.join(alike)}")
         self.of = dict(zip(kinds, schemas, strict=True))
         for name, struct in {**given, **taken}.items():
             if "$ref" in (schema := self.of.get(name, {})):
