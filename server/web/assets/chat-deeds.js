@@ -2,11 +2,12 @@
 import { copy, h, toast } from './dom.js';
 import { openSignIn } from './signin.js';
 import { user } from './session.js';
-import { banDialog, lift, timeOut } from './chat-ban.js';
 import { dialog, item, popup } from './chat-menu.js';
-import { modeDialog } from './chat-mode.js';
 import { pickEmote, quickRow } from './chat-picker.js';
-import { bansList, emotesList, filtersList, moderatorsList } from './chat-rules.js';
+
+// what only the staff needs is loaded when it is needed
+const bans = () => import('./chat-ban.js');
+const rules = () => import('./chat-rules.js');
 
 /** Whether who reads may act on that person, as the server's server/community/chat/rights.py has it. */
 function above(room, id, ownerId) {
@@ -45,9 +46,9 @@ export class Deeds {
         room.staff && (pinned ? one('Unpin', () => this.unpin(message)) : !message.hidden && one('Pin', () => room.publish({ pin: message.id }))),
         this.mayRemove(message) && one('Delete', () => this.#erase(message), 'bad'),
         rank && h('p', { class: 'menu-name', role: 'presentation' }, h('bdi', {}, message.author.username)),
-        rank && room.banned.has(message.author.id) && one('Let them write again', () => lift(room, message.author.id, message.author.username)),
-        rank && one('Time out for 10 minutes', () => timeOut(room, message.author, 600)),
-        rank && one('Time out or ban…', () => { banDialog(room, message.author, 'ban'); }, 'bad'),
+        rank && room.banned.has(message.author.id) && one('Let them write again', async () => (await bans()).lift(room, message.author.id, message.author.username)),
+        rank && one('Time out for 10 minutes', async () => (await bans()).timeOut(room, message.author, 600)),
+        rank && one('Time out or ban…', async () => { (await bans()).banDialog(room, message.author, 'ban'); }, 'bad'),
       ];
     });
   }
@@ -83,13 +84,16 @@ export class Deeds {
   tools(anchor) {
     const { room } = this;
     popup(anchor, 'Moderation', (close) => {
-      const list = (text, title, build) => item(text, () => { close(); dialog(title, () => [build(room.path)]); });
+      const list = (text, title, build) => item(text, () => {
+        close();
+        this.#try(async () => { const made = (await rules())[build]; dialog(title, () => [made(room.path)]); });
+      });
       return [
-        item('Modes…', () => { close(); modeDialog(room); }),
-        list('Word filters…', 'Word filters', filtersList),
-        list('Who may not write…', 'Who may not write', bansList),
-        room.role === 'owner' && list('Moderators…', 'Moderators', moderatorsList),
-        room.role === 'owner' && list('Emotes…', 'Emotes of your channel', emotesList),
+        item('Modes…', () => { close(); this.#try(async () => { (await import('./chat-modes.js')).modeDialog(room); }); }),
+        list('Word filters…', 'Word filters', 'filtersList'),
+        list('Who may not write…', 'Who may not write', 'bansList'),
+        room.role === 'owner' && list('Moderators…', 'Moderators', 'moderatorsList'),
+        room.role === 'owner' && list('Emotes…', 'Emotes of your channel', 'emotesList'),
       ];
     });
   }

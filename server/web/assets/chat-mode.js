@@ -1,12 +1,8 @@
-// How the chat is restricted, in words for everybody, and the dialog in which its staff changes that.
-import { api } from './api.js';
+// How the chat is restricted, in words for everybody.
 import { h } from './dom.js';
-import { checkField, selectField } from './field.js';
-import { form } from './form.js';
-import { dialog } from './chat-menu.js';
 
-const spell = (seconds) => (seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`);
-const minutes = (number) => (number < 120 ? `${number} min` : number < 2880 ? `${Math.round(number / 60)} h` : `${Math.round(number / 1440)} days`);
+export const spell = (seconds) => (seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`);
+export const minutes = (number) => (number < 120 ? `${number} min` : number < 2880 ? `${Math.round(number / 60)} h` : `${Math.round(number / 1440)} days`);
 
 /** [[name, what it means, how much], …] of what holds. */
 export function modeInWords(mode) {
@@ -29,40 +25,6 @@ export function modeLine(mode, staff) {
       h('span', { class: 'mode-long' }, `: ${sentence}`), amount && h('span', { class: 'mode-short', 'aria-hidden': 'true' }, `: ${amount}`))),
     staff && h('span', { class: 'mode muted' }, 'not for you'),
   ].filter(Boolean);
-}
-
-const SLOW = [0, 3, 5, 10, 30, 60, 120, 300, 900];
-const FOLLOWERS = ['', 0, 10, 60, 1440, 10_080, 43_200];
-const DELAY = [0, 2, 5, 10, 20, 30];
-
-/** values with the one that holds among them, so that opening and saving changes nothing. */
-const withOne = (values, one) => (values.includes(one) ? values : [...values, one].sort((a, b) => a - b));
-
-export function modeDialog(room) {
-  const { mode } = room;
-  return dialog('How this chat works', (close) => {
-    const fields = {
-      slow: selectField('slow', 'Slow mode', withOne(SLOW, mode.slow).map((one) => [one, one ? `One message each ${spell(one)}` : 'Off'])),
-      followers: selectField('followers', 'Followers only', withOne(FOLLOWERS, mode.followers ?? '').map((one) => [one, one === '' ? 'Off' : one ? `Who has followed for ${minutes(one)}` : 'All followers'])),
-      delay: selectField('delay', 'Delay', withOne(DELAY, mode.delay).map((one) => [one, one ? `Others see messages after ${spell(one)}` : 'Off']), 'Time for moderators to delete before anybody sees it.'),
-      subscribers: checkField('subscribers', 'Subscribers only'),
-      emotes: checkField('emotes', 'Emotes only', 'Nothing but emotes and emoji.'),
-      unique: checkField('unique', 'No repeats', 'Nothing that was said in the last minutes.'),
-    };
-    fields.slow.value = mode.slow;
-    fields.followers.value = mode.followers ?? '';
-    fields.delay.value = mode.delay;
-    for (const one of ['subscribers', 'emotes', 'unique']) fields[one].value = mode[one];
-    const made = form({
-      fields, label: 'Modes', submit: 'Apply',
-      send: () => api('PATCH', `${room.path}/mode`, {
-        slow: Number(fields.slow.value), followers: fields.followers.value === '' ? null : Number(fields.followers.value), delay: Number(fields.delay.value),
-        subscribers: fields.subscribers.value, emotes: fields.emotes.value, unique: fields.unique.value,
-      }),
-      done: close,
-    });
-    return [h('p', { class: 'muted' }, 'Those who moderate are exempt from all of it.'), made.element];
-  });
 }
 
 /** "at 18:40", or with the day when it is another one. */
