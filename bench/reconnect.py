@@ -67,6 +67,9 @@ async def storm(server: Server, live: Prepared, count: int, table: Table, times:
                     f"{len(crowd.faults)}",
                     f"{len({reader.seen for reader in crowd.readers})}",
                 )
+        except TimeoutError:
+            away = sum(not reader.holds for reader in crowd.readers)
+            crowd.wrong(f"{away} of {count} were not back within {WITHIN:.0f} s")
         finally:
             await crowd.close()
             await watch.close()
