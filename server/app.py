@@ -39,7 +39,7 @@ from storage.postgres.database import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
+BACKLOG = 4096
 OTHER_FILES = 256
 """Descriptors for everything that is no connection: files, child processes, Redis, the store."""
 A_PART_IS_AWAY = (
