@@ -47,6 +47,7 @@ A_PART_IS_AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CannotConnectNowError,
+    asyncpg.InternalClientError,  # a connection whose end is on its way
     StoreError,
 )
 

@@ -47,6 +47,7 @@ AWAY = (
     DatabaseUnavailable,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server has said good-bye, and the socket's end is on its way
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     OSError,

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from storage.postgres import Database, DatabaseUnavailable
+from storage.postgres import AWAY, Database, DatabaseUnavailable
 from tests.support import eventually, free_port
 
 
@@ -67,7 +67,7 @@ async def test_cut_connections_are_replaced(queue: Database, queue_url: str) -> 
         try:
             async with queue.acquire() as connection:
                 return bool(await connection.fetchval("SELECT 1") == 1)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except AWAY:
             return False
 
     await eventually(works)
