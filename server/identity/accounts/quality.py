@@ -15,6 +15,7 @@ from functools import lru_cache
 from server.kit.problems import Invalid
 
 _AROUND = 4  # characters that may stand around a common word and do not make it another
+_NAME = 3  # characters of a name without its digits that still say who it is
 _DISGUISES = str.maketrans("013457@$!8", "oieastasib")
 _RUNS = (
     "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
@@ -25,6 +26,7 @@ _RUNS = (
     "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
 )
 _OURS = ("socialflow", "social-flow", "pentutor")
+_SIGNS = "0123456789!?.,;:*+#$%&@-_ "
 
 
 async def check_password(password: str, shortest: int, username: str = "", email: str = "") -> None:
@@ -41,9 +43,10 @@ def weakness(password: str, common: frozenset[str], username: str = "", email: s
     """Why somebody would try this one soon; empty when nothing is known against it."""
     plain = password.casefold()
     own = {part for part in (username.casefold(), email.casefold(), email.casefold().partition("@")[0], *_OURS) if part}
-    core = plain.strip("0123456789!?.,;:*+#$%&@-_ ")
+    own |= {bare for part in own if len(bare := part.strip(_SIGNS)) >= _NAME}  # ada2001, who writes ada1990
+    core = plain.strip(_SIGNS)
     for form in {plain, core, plain.translate(_DISGUISES), core.translate(_DISGUISES)}:
-        if len(plain) - len(form) > _AROUND:
+        if len(plain) - len(form) > _AROUND and not _counts(plain, core):
             continue
         if _once(form) in own or form in own:
             return "a password is not the username, the e-mail address or the name of this site"
@@ -52,6 +55,13 @@ def weakness(password: str, common: frozenset[str], username: str = "", email: s
     if len(set(plain)) <= 3 or len(_once(plain)) <= 4 or any(plain in run or plain[::-1] in run for run in _RUNS):
         return "this password repeats a few characters or runs along the keyboard; choose another"
     return ""
+
+
+def _counts(plain: str, core: str) -> bool:
+    """Whether all that stands around the core repeats a character or counts up or down (`password123456`)."""
+    before, _, after = plain.partition(core) if core else ("", "", plain)
+    around = [part for part in (before, after) if part]
+    return all(len(_once(part)) == 1 or any(part in run or part[::-1] in run for run in _RUNS) for part in around)
 
 
 def _once(text: str) -> str:

@@ -20,6 +20,7 @@ from server.kit.problems import Invalid
             "countess@example.org",
             "Social-Flow1",
         ),
+        *("password123456", "1111111password", "dragon987654321", "ada.lovelace123456789"),
         *("short", "ninechars", ""),
         "ｐａｓｓｗｏｒｄ１２３",  # noqa: RUF001 - full-width letters are the same password
     ],
@@ -43,6 +44,12 @@ async def test_refused(password: str) -> None:
 )
 async def test_taken(password: str) -> None:
     await check_password(password, 10, "ada.lovelace", "countess@example.org")
+
+
+async def test_a_name_without_its_digits_is_still_the_name() -> None:
+    with pytest.raises(Invalid):
+        await check_password("countess1990", 10, "countess2001", "someone@example.org")
+    await check_password("al-2901-xqkz", 10, "al2901", "someone@example.org")
 
 
 async def test_the_longest_is_looked_at_in_no_time() -> None:
