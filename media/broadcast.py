@@ -6,15 +6,19 @@ first samples back until both tracks are known or HEADER_WAIT has passed, so tha
 
 Readers are called on the loop, in order, without waiting. A reader that cannot keep up is its own problem: one that
 needs time puts itself behind a QueueReader, which drops to the next key frame and counts.
+
+A broadcast may have derived renditions beside what its publisher sends: the same programme in another codec or size, on
+the same clock. Each is a Derived with readers of its own; whoever makes it may fail without anybody else noticing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +32,9 @@ HEADER_WAIT = 0.5
 HELD_BYTES, HELD_SAMPLES = 8 << 20, 1024
 """More than this is not held back for a second sequence header."""
 TAKEN_OVER = "another encoder took over"
+MOST_DERIVED = 16
+"""Derived renditions of one broadcast."""
+DERIVED_NAME = re.compile(r"[a-z0-9]{1,12}")
 
 
 class Reader(Protocol):
@@ -62,8 +69,19 @@ class Watcher(Protocol):
         ...
 
 
+class Follower(Protocol):
+    """What is told of a broadcast's derived renditions. Called on the loop; must not block or raise."""
+
+    def on_derived(self, derived: Derived) -> None:
+        """There is a new one. It has no track yet."""
+        ...
+
+    def on_derived_gone(self, derived: Derived) -> None: ...
+
+
 class Broadcast:
-    """One broadcast's live side. `id` is the product's id of it, as text."""
+    """One broadcast's live side. `id` is the product's id of it, as text. running: a timeline has begun and its
+    publisher is still there."""
 
     def __init__(self, id: str, watcher: Watcher) -> None:
         self.id = id
@@ -73,8 +91,11 @@ class Broadcast:
         self.last_key: tuple[Track, Sample] | None = None
         self.last_media = 0.0
         self.ended = False
+        self.running = False
         self._watcher = watcher
         self._readers: list[Reader] = []
+        self._derived: dict[str, Derived] = {}
+        self._followers: list[Follower] = []
 
     def add(self, reader: Reader) -> None:
         self._readers.append(reader)
@@ -84,6 +105,40 @@ class Broadcast:
     def remove(self, reader: Reader) -> None:
         if reader in self._readers:
             self._readers.remove(reader)
+
+    @property
+    def derived(self) -> Mapping[str, Derived]:
+        return self._derived
+
+    def derive(self, name: str, *, listed: bool = False, on_timeline: Callable[[], None] | None = None) -> Derived:
+        """One more rendition of this broadcast, made by the caller; one of the same name is closed and replaced.
+
+        name: DERIVED_NAME; "opus", a simulcast layer "m", a rung "480p". listed: it belongs into the playlists.
+        on_timeline: called when a timeline began, after all readers know of it: Derived.track() is due (again).
+        Raises ValueError for a bad name, and when there are MOST_DERIVED already; RuntimeError when it has ended.
+        """
+        if self.ended:
+            raise RuntimeError(f"broadcast {self.id} has ended")
+        if not DERIVED_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a derived rendition")
+        if name in self._derived:
+            self._derived[name].close()
+        if len(self._derived) >= MOST_DERIVED:
+            raise ValueError(f"a broadcast has at most {MOST_DERIVED} derived renditions")
+        derived = self._derived[name] = Derived(self, name, listed, on_timeline)
+        for follower in list(self._followers):
+            follower.on_derived(derived)
+        return derived
+
+    def follow(self, follower: Follower) -> None:
+        """Tell it of each derived rendition, also of those that are here already."""
+        self._followers.append(follower)
+        for derived in list(self._derived.values()):
+            follower.on_derived(derived)
+
+    def unfollow(self, follower: Follower) -> None:
+        if follower in self._followers:
+            self._followers.remove(follower)
 
     def open(self, request: PublishRequest) -> PublisherSession:
         """Let a publisher in; one that is still there is hung up on (the caller has judged it dead or replaced)."""
@@ -104,6 +159,8 @@ class Broadcast:
         if publisher is not None:
             publisher.close(reason, clean=True)
             publisher.link.close(reason)
+        for derived in list(self._derived.values()):
+            derived.close()
         self._each(lambda reader: reader.on_end())
 
     def describe(self) -> dict[str, object]:
@@ -112,6 +169,7 @@ class Broadcast:
             "publisher": self.publisher.link.describe() if self.publisher else None,
             "tracks": [t.codec_string for t in self.tracks],
             "health": self.health.describe(),
+            "derived": [derived.describe() for derived in self._derived.values()],
         }
 
     # what a PublisherSession calls
@@ -120,7 +178,11 @@ class Broadcast:
         first = not session.started
         self.tracks = tracks
         self.health.on_tracks(tracks)
+        self._stop_derived()  # what they have is on the clock of the timeline before
+        self.running = True
         self._each(lambda reader: reader.on_tracks(tracks))
+        for derived in list(self._derived.values()):
+            derived._timeline()
         if first:
             self._watcher.on_live(self)
         else:
@@ -140,12 +202,25 @@ class Broadcast:
 
     def _gone(self, session: PublisherSession, reason: str, clean: bool) -> None:
         if session.started:
+            self.running = False
+            self._stop_derived()
             self._each(lambda reader: reader.on_interrupted())
         if self.publisher is not session:
             return  # another one is here already: nothing was interrupted
         self.publisher = None
         if not self.ended:
             self._watcher.on_interrupted(self, reason, clean)
+
+    def _stop_derived(self) -> None:
+        for derived in list(self._derived.values()):
+            derived._stop()
+
+    def _without(self, derived: Derived) -> None:
+        """It was closed."""
+        if self._derived.get(derived.name) is derived:
+            del self._derived[derived.name]
+        for follower in list(self._followers):
+            follower.on_derived_gone(derived)
 
     def _each(self, call: Callable[[Reader], None]) -> None:
         for reader in list(self._readers):
@@ -228,6 +303,108 @@ class PublisherSession:
         self._broadcast._start(self, tracks)
         self.started = True
         self._broadcast._samples(batch)
+
+
+class Derived:
+    """One more rendition of a broadcast, made from what its publisher sends: another codec, another size.
+
+    Its samples are on the publisher's clock: `dts` and `pts` count from the same zero as those, in the derived
+    track's timescale. With each timeline of the broadcast it begins anew: until track() is called again there is no
+    track, and samples are dropped, so that nothing late lands on a clock that it does not belong to. Readers are
+    told as those of a broadcast are: on_tracks when it begins, on_interrupted when its timeline is over, on_end when it
+    is closed. Nothing here waits, keeps samples or tells the broadcast of a failure.
+    """
+
+    def __init__(
+        self, broadcast: Broadcast, name: str, listed: bool, on_timeline: Callable[[], None] | None = None
+    ) -> None:
+        self.broadcast = broadcast
+        self.name = name
+        self.listed = listed
+        self.current: Track | None = None
+        self.closed = False
+        self.dropped = 0
+        self.last_media = 0.0
+        self.health = Health()
+        self._on_timeline = on_timeline
+        self._readers: list[Reader] = []
+
+    def add(self, reader: Reader) -> None:
+        """A reader of this rendition alone; it is told of the track at once when there is one."""
+        self._readers.append(reader)
+        if self.current is not None:
+            reader.on_tracks((self.current,))
+
+    def remove(self, reader: Reader) -> None:
+        if reader in self._readers:
+            self._readers.remove(reader)
+
+    def track(self, track: Track) -> bool:
+        """What follows is this track (id 1 for video, 2 for sound). False, and nothing done, when no timeline runs."""
+        if self.closed or not self.broadcast.running:
+            return False
+        if track != self.current:
+            self.current = track
+            self.health.on_tracks((track,))
+            self._each(lambda reader: reader.on_tracks((track,)))
+        return True
+
+    def samples(self, batch: Sequence[Sample]) -> None:
+        if self.closed or self.current is None or not batch:
+            self.dropped += len(batch)
+            return
+        self.last_media = time.monotonic()
+        self.health.on_samples(batch)
+        self._each(lambda reader: reader.on_samples(batch))
+
+    def close(self) -> None:
+        """It will bring no more. Safe to call twice."""
+        if self.closed:
+            return
+        self._stop()
+        self.closed = True
+        self._each(lambda reader: reader.on_end())
+        self.broadcast._without(self)
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "codec": self.current.codec_string if self.current else None,
+            "readers": len(self._readers),
+            "dropped": self.dropped,
+            "health": self.health.describe(),
+        }
+
+    # what a Broadcast calls
+
+    def _stop(self) -> None:
+        """The timeline is over."""
+        if self.current is not None:
+            self.current = None
+            self._each(lambda reader: reader.on_interrupted())
+
+    def _timeline(self) -> None:
+        """A timeline began."""
+        if self._on_timeline is None or self.closed:
+            return
+        try:
+            self._on_timeline()
+        except Exception:
+            log.exception("broadcast %s: what makes its rendition %s failed", self.broadcast.id, self.name)
+            self.close()
+
+    def _each(self, call: Callable[[Reader], None]) -> None:
+        for reader in list(self._readers):
+            try:
+                call(reader)
+            except Exception:
+                log.exception(
+                    "broadcast %s: a %s of its rendition %s failed and was taken off",
+                    self.broadcast.id,
+                    type(reader).__name__,
+                    self.name,
+                )
+                self.remove(reader)
 
 
 @dataclass(slots=True)
