@@ -5,6 +5,7 @@ ProtocolError
 ├── ChunkError        framing, or a size beyond its limit
 ├── AmfError          a value that cannot be read
 ├── CommandError      a message that makes no sense here
+├── RtpError          an RTP or RTCP packet that cannot be read
 ├── MediaError        a sequence header or frame that cannot be read
 ├── TimestampError    a clock that cannot be followed
 └── UnsupportedMedia  well formed, but not something we carry
@@ -34,6 +35,10 @@ class AmfError(ProtocolError):
 
 
 class CommandError(ProtocolError):
+    pass
+
+
+class RtpError(ProtocolError):
     pass
 
 
