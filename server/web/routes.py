@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from aiohttp import web
 
@@ -30,8 +31,10 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Permissions-Policy": "camera=(), microphone=(), display-capture=(), geolocation=()",
 }
+_CAPTURES = {"Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=()"}
+"""Of the page that goes live from the browser."""
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK = "no-cache"
 
@@ -78,8 +81,10 @@ async def not_found_page(request: web.Request) -> web.StreamResponse:
 
 
 def _page(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    more = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, **(_CAPTURES if name == "studio" else {})}
+
     async def page(request: web.Request) -> web.StreamResponse:
-        return _answer(request, request.app[BUNDLE].pages[name], _ASK, CONTENT_SECURITY_POLICY)
+        return _answer(request, request.app[BUNDLE].pages[name], _ASK, more)
 
     return page
 
@@ -100,25 +105,25 @@ async def _asset(request: web.Request) -> web.StreamResponse:
         if path in bundle.missing:
             text = f"{path} comes from an npm package that is not installed: run `npm ci --ignore-scripts`."
         return web.Response(status=404, text=text, headers={"Cache-Control": _ASK, **_HEADERS})
-    return _answer(request, file, cache, None)
+    return _answer(request, file, cache)
 
 
 async def _favicon(request: web.Request) -> web.StreamResponse:
-    return _answer(request, request.app[BUNDLE].assets["icon.svg"], "public, max-age=86400", None)
+    return _answer(request, request.app[BUNDLE].assets["icon.svg"], "public, max-age=86400")
 
 
 def _looks_like_version(text: str) -> bool:
     return len(text) == 12 and all(c in "0123456789abcdef" for c in text)
 
 
-def _answer(request: web.Request, file: StaticFile, cache: str, policy: str | None) -> web.Response:
+def _answer(
+    request: web.Request, file: StaticFile, cache: str, more: Mapping[str, str] = MappingProxyType({})
+) -> web.Response:
     packed = file.gzip if "gzip" in request.headers.get("Accept-Encoding", "").lower() else None
     etag = f'"{file.etag}-gzip"' if packed is not None else f'"{file.etag}"'
-    headers = {"ETag": etag, "Cache-Control": cache, **_HEADERS}
+    headers = {"ETag": etag, "Cache-Control": cache, **_HEADERS, **more}
     if file.gzip is not None:
         headers["Vary"] = "Accept-Encoding"
-    if policy is not None:
-        headers["Content-Security-Policy"] = policy
     if _matches(request.headers.get("If-None-Match"), etag):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = file.content_type

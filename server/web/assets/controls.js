@@ -33,6 +33,10 @@ export class Controls {
     this.delay = h('span', {
       class: 'delay', hidden: true, tabindex: 0, title: 'Delay: from the moment the server received this picture until now',
     });
+    this.low = h('button', {
+      class: 'low-button', type: 'button', hidden: true, 'aria-pressed': 'false', title: 'Shortest delay, by WebRTC: without going back in time',
+      onclick: () => { const on = this.low.getAttribute('aria-pressed') !== 'true'; this.showLow(on); this.onLow?.(on); },
+    }, 'Low delay');
     this.quality = h('button', {
       class: 'quality', type: 'button', 'aria-haspopup': 'true', 'aria-expanded': 'false', hidden: true, title: 'Quality',
       onclick: () => this.#menu(this.menu.hidden),
@@ -44,7 +48,7 @@ export class Controls {
     this.element = h('div', { class: 'controls' },
       h('div', { class: 'seek-row' }, this.bar),
       h('div', { class: 'controls-row' }, this.play, this.mute, this.volume, this.live, this.clock,
-        h('span', { class: 'grow' }), this.delay, h('div', { class: 'menu-anchor' }, this.menu, this.quality), this.pip, this.full));
+        h('span', { class: 'grow' }), this.delay, this.low, h('div', { class: 'menu-anchor' }, this.menu, this.quality), this.pip, this.full));
     frame.append(this.element);
     this.#listen();
     this.timer = setInterval(() => this.refresh(), 250);
@@ -142,6 +146,15 @@ export class Controls {
     this.refresh();
   }
 
+  /** act(on): what the switch does; null: there is no shorter delay to be had. */
+  offerLow(act, on) {
+    this.onLow = act;
+    this.low.hidden = !act;
+    this.showLow(on);
+  }
+
+  showLow(on) { this.low.setAttribute('aria-pressed', String(Boolean(on))); }
+
   #levels() {
     const { engine } = this;
     const name = (level) => (level.height ? `${level.height}p${level.frameRate >= 45 ? Math.round(level.frameRate) : ''}` : 'Sound');
@@ -184,6 +197,7 @@ export class Controls {
     this.volume.style.setProperty('--fill', `${this.volume.value * 100}%`);
     if (!engine) return;
     const range = engine.window;
+    this.bar.parentElement.hidden = engine.live && !range && Boolean(engine.pc); // nothing to seek in
     const usable = Boolean(range && range.end - range.start > 1);
     this.bar.disabled = !usable;
     if (usable && !this.dragging) {

@@ -1,8 +1,11 @@
 // A player: a <video>, its engine, its bar, and the curtain that says in words what is going on.
 import { Controls } from './controls.js';
-import { h, setText } from './dom.js';
+import { h, setText, toast } from './dom.js';
 import { Engine } from './engine.js';
 import { icon } from './icons.js';
+
+const LOW = 'sf.low'; // the wish for the shortest delay, kept for the next broadcast
+const lowWanted = () => { try { return localStorage.getItem(LOW) === 'yes'; } catch { return false; } };
 
 /** Media is served beside the pages: the same path on the host that this page came from, whatever name it has. */
 function here(url) {
@@ -42,10 +45,57 @@ export class Player {
   }
   #calm() { clearTimeout(this.spin); this.spinner.hidden = true; }
 
-  /** Play an address from now on. Returns the engine. */
-  async open(url, { live }) {
+  /**
+   * Play an address from now on. whep: where the same is to be had within some tenths of a second, when it is; people
+   * choose that in the bar, and what does not come that way comes by `url`. gone: called when there is nothing any more.
+   */
+  async open(url, { live, whep = null, gone = null }) {
+    this.source = { url, live, whep: live && 'RTCPeerConnection' in window ? whep : null, gone };
+    this.controls.offerLow(this.source.whep ? (on) => this.#low(on) : null, lowWanted());
+    if (this.source.whep && lowWanted() && await this.#openWhep()) return;
+    await this.#openHls();
+  }
+
+  async #openHls() {
+    const { url, live, gone } = this.source;
+    const engine = this.#use(new Engine(this.video));
+    if (gone) engine.addEventListener('gone', gone);
+    await engine.open(here(url), { live });
+    await this.#start();
+  }
+
+  /** Whether it plays that way; if not, the reason was said. */
+  async #openWhep() {
+    const { source } = this;
+    const { WhepEngine } = await import('./whep.js');
+    const engine = this.#use(new WhepEngine(this.video));
+    engine.addEventListener('lost', ({ detail }) => { if (engine === this.engine) this.#without(detail.message).then(() => this.#openHls()); });
+    try {
+      const opened = engine.open(here(source.whep));
+      await this.#start();
+      await opened;
+    } catch (error) {
+      if (engine !== this.engine) return true; // something else plays already
+      await this.#without(error.message);
+      return false;
+    }
+    return true;
+  }
+
+  async #without(message) {
+    this.controls.showLow(false);
+    toast(`The short delay is not to be had here${message ? `: ${message}` : '.'} You watch with the usual one.`);
+  }
+
+  #low(on) {
+    try { localStorage.setItem(LOW, on ? 'yes' : 'no'); } catch { /* for this time */ }
+    const { url, live, whep, gone } = this.source;
+    this.open(url, { live, whep, gone });
+  }
+
+  #use(engine) {
     this.engine?.close();
-    const engine = this.engine = new Engine(this.video);
+    this.engine = engine;
     engine.addEventListener('trouble', ({ detail }) => {
       if (detail.fatal) this.say('This cannot be played', detail.message); else this.#hitch(detail.message);
     });
@@ -56,8 +106,6 @@ export class Player {
     this.#busy();
     this.place.dataset.open = '';
     this.controls.use(engine);
-    await engine.open(here(url), { live });
-    await this.#start();
     return engine;
   }
 

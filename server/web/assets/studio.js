@@ -4,6 +4,7 @@ import { signInForm } from './signin.js';
 import { api } from './api.js';
 import { $, h } from './dom.js';
 import { onChange, user } from './session.js';
+import { FromBrowser } from './studio-browser.js';
 import { ChatRules } from './studio-chat.js';
 import { Live } from './studio-live.js';
 import { Past } from './studio-past.js';
@@ -12,6 +13,7 @@ import { Setup } from './studio-setup.js';
 const EVERY = 4000;
 const main = $('main');
 let setup = null;
+let browser = null;
 let live = null;
 let past = null;
 let rules = null;
@@ -27,20 +29,21 @@ function signedOut() {
       h('h1', {}, 'Go live in two minutes'),
       h('ol', { class: 'steps' },
         h('li', {}, h('strong', {}, 'Make an account.'), ' It holds your stream key.'),
-        h('li', {}, h('strong', {}, 'Paste address and key into your encoder.'), ' OBS, ffmpeg, a phone app: anything that speaks RTMP.'),
-        h('li', {}, h('strong', {}, 'Start it.'), ' Your page is on air about a second later, and the chat beside it.'))),
+        h('li', {}, h('strong', {}, 'Use the camera of this device'), ', or paste address and key into your encoder: OBS, ffmpeg, a phone app.'),
+        h('li', {}, h('strong', {}, 'Go live.'), ' Your page is on air about a second later, and the chat beside it.'))),
     h('div', { class: 'panel' }, signInForm({ mode: wanted }))));
 }
 
 function signedIn() {
   stop();
   setup = new Setup({ changed: refresh });
+  browser = new FromBrowser({ address: () => '/api/v1/live/whip', changed: refresh });
   live = new Live({ changed: refresh });
   past = new Past();
   rules = new ChatRules();
   main.setAttribute('aria-busy', 'false');
   main.replaceChildren(h('div', { class: 'studio-grid' },
-    live.element, h('div', { class: 'stack studio-side' }, setup.element, rules.element), past.element));
+    live.element, h('div', { class: 'stack studio-side' }, browser.element, setup.element, rules.element), past.element));
   refresh();
 }
 
@@ -53,8 +56,10 @@ async function refresh() {
     if (!setup) return;
     const open = page.items.filter((item) => item.state !== 'ended');
     const chosen = open.find((item) => item.state === 'live') ?? open.find((item) => item.state === 'interrupted') ?? open[0] ?? null;
+    const before = current;
     if (chosen?.id !== current?.id) current = chosen && await api('GET', `/live/${chosen.id}`);
     if (!setup) return;
+    if (before && !chosen) browser.ended();
     setup.show(current);
     live.show(current, { known: past.rows.size > 0 || page.items.length > 0 });
     past.show(page);
@@ -72,7 +77,8 @@ async function refresh() {
 function stop() {
   clearTimeout(timer);
   live?.close();
-  setup = live = past = rules = current = null;
+  browser?.close();
+  setup = browser = live = past = rules = current = null;
 }
 
 const enter = () => (user() ? signedIn() : signedOut());

@@ -90,10 +90,10 @@ async function act() {
   } else if (state === 'live') {
     player.note('');
     if (playing !== 'live') await watchLive();
-    else { player.say(''); player.engine?.nudge(); }
+    else { player.say(''); player.engine?.expectSilence?.(false); player.engine?.nudge(); }
   } else if (state === 'interrupted') {
     if (playing !== 'live') await watchLive();
-    player.note(INTERRUPTED);
+    interrupted();
   } else if (sawLive && playing !== 'recording') {
     ended(recording);
   } else if (!playing) {
@@ -123,11 +123,16 @@ function heard(state) {
   if (!state || state === broadcast.state) return;
   broadcast.state = state;
   paint();
-  if (state === 'interrupted') player.note(INTERRUPTED);
+  if (state === 'interrupted') interrupted();
   else if (state === 'ended' && playing === 'live') over();
   // everybody hears it in the same moment: do not all ask in the same moment
   clearTimeout(looking);
   looking = setTimeout(look, Math.random() * 400);
+}
+
+function interrupted() {
+  player.note(INTERRUPTED);
+  player.engine?.expectSilence?.(true);
 }
 
 /** It has ended: said at once, over the last second that is still on its way. */
@@ -141,8 +146,7 @@ async function watchLive() {
   playing = 'live';
   sawLive = true;
   const playback = (await join())?.playback ?? broadcast.playback;
-  const engine = await player.open(playback.hls, { live: true });
-  engine.addEventListener('gone', () => setTimeout(look, 1000));
+  await player.open(playback.hls, { live: true, whep: playback.whep, gone: () => setTimeout(look, 1000) });
 }
 
 function ended(recording) {
@@ -173,8 +177,7 @@ async function watchRecording() {
   playing = 'recording';
   player.note('');
   paint();
-  const engine = await player.open(broadcast.recording.hls, { live: false });
-  engine.addEventListener('gone', () => player.say('The recording is gone', 'It was deleted.'));
+  await player.open(broadcast.recording.hls, { live: false, gone: () => player.say('The recording is gone', 'It was deleted.') });
   chat?.close();
   chat = null;
   replay ??= new Replay($('chat'), socket, broadcast, () => player.mediaTime);
