@@ -7,6 +7,7 @@ import { bitrate } from './format.js';
 import { setIcon } from './icons.js';
 import { Whip } from './whip.js';
 
+const WHIP = '/api/v1/live/whip';
 const SIZES = {
   480: { width: 854, height: 480, frameRate: 30, bitrate: 1_200_000 },
   720: { width: 1280, height: 720, frameRate: 30, bitrate: 2_500_000 },
@@ -18,9 +19,9 @@ const SAID = { connecting: 'Connecting…', live: 'On air from this browser', re
 const LIMITED = { cpu: 'This computer cannot encode more: choose a smaller picture.', bandwidth: 'Your connection takes no more than this: the picture is made smaller.' };
 
 export class FromBrowser {
-  /** address: → where to send to, or null while it is not known; changed: something went on or off air. */
-  constructor({ address, changed }) {
-    Object.assign(this, { address, changed });
+  /** prepare: awaited before going live; changed: something went on or off air. */
+  constructor({ prepare, changed }) {
+    Object.assign(this, { prepare, changed });
     this.element = h('section', { class: 'panel stack studio-browser', 'aria-labelledby': 'from-browser' });
     this.heading = h('h2', { id: 'from-browser' }, 'From this browser');
     this.onLeave = (event) => { if (this.whip) event.preventDefault(); };
@@ -160,16 +161,15 @@ export class FromBrowser {
   }
 
   async #start() {
-    const url = this.address();
     this.#trouble('');
-    if (!url) { this.#trouble('The address to send to is not known yet. Try again in a moment.'); return; }
     const { capture } = this;
     remember('simulcast', this.layers.value ? 'yes' : '');
-    const whip = this.whip = new Whip(url, { bitrate: Number(this.rate.value), frameRate: this.#chosen().frameRate, simulcast: this.layers.value });
+    const whip = this.whip = new Whip(WHIP, { bitrate: Number(this.rate.value), frameRate: this.#chosen().frameRate, simulcast: this.layers.value });
     whip.addEventListener('state', ({ detail }) => { if (whip === this.whip) this.#state(detail); });
     whip.addEventListener('figures', ({ detail }) => { if (whip === this.whip) this.#figures(detail); });
     this.go.disabled = true;
     try {
+      await this.prepare();
       await whip.start({ video: capture.picture, audio: capture.sound });
       this.lock = await navigator.wakeLock?.request('screen').catch(() => null); // a phone must not fall asleep
     } catch (error) {

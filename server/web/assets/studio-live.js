@@ -9,8 +9,8 @@ import { inWords } from './studio-events.js';
 const EVERY = 2000;
 const STATES = { created: 'Waiting for your encoder', live: 'You are live', interrupted: 'Interrupted', ended: 'Ended' };
 
-const FIRST = 'Give your broadcast a title and create it. You then get the address and the key for your encoder.';
-const AGAIN = 'Create a broadcast and start your encoder. Or just start the encoder with your key: you are live at once, under your last title.';
+const FIRST = 'Give your broadcast a title. Then go live from this browser, or create it and start your encoder.';
+const AGAIN = 'Create a broadcast, and go live from this browser or your encoder. Or just start the encoder with your key: you are live at once.';
 
 export class Live {
   constructor({ changed }) {

@@ -28,6 +28,9 @@ export class Setup {
       this.heading, this.title.row, this.description.row, this.visibility, this.trouble, this.submit);
   }
 
+  /** Before something goes on air: a title that was typed is the broadcast's. */
+  async ready() { if (!this.id && this.title.input.value.trim()) await this.#save(); }
+
   async #save() {
     const body = {
       title: this.title.input.value.trim(), description: this.description.input.value.trim(),

@@ -37,7 +37,7 @@ function signedOut() {
 function signedIn() {
   stop();
   setup = new Setup({ changed: refresh });
-  browser = new FromBrowser({ address: () => '/api/v1/live/whip', changed: refresh });
+  browser = new FromBrowser({ prepare: () => setup.ready(), changed: refresh });
   live = new Live({ changed: refresh });
   past = new Past();
   rules = new ChatRules();
