@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from media.protocols.bits import BitReader, unescape
@@ -34,8 +35,42 @@ def parse_avcc(config: bytes) -> VideoConfig:
     if len(sps) < 4 or sps[0] & 31 != 7:
         raise MediaError("the H.264 sequence header holds no SPS")
     codec = "avc1." + config[1:4].hex().upper()
-    width, height, rate = _h264_sps(unescape(sps[1:]))
-    return VideoConfig(codec, width, height, rate, length_size)
+    told = parse_sps(sps)
+    return VideoConfig(codec, told.width, told.height, told.frame_rate, length_size)
+
+
+def parameter_sets(config: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The SPS and the PPS NAL units of an AVCDecoderConfigurationRecord. Raises MediaError."""
+    if len(config) < 7:
+        raise MediaError("a video sequence header ends too early")
+    found: tuple[list[bytes], list[bytes]] = ([], [])
+    at = 5
+    for units, mask in zip(found, (31, 255), strict=True):
+        if at >= len(config):
+            raise MediaError("a video sequence header ends too early")
+        count = config[at] & mask
+        at += 1
+        for _ in range(count):
+            units.append(_unit(config, at))
+            at += 2 + len(units[-1])
+    return found
+
+
+def build_avcc(sps: Sequence[bytes], pps: Sequence[bytes]) -> bytes:
+    """AVCDecoderConfigurationRecord for NAL units with lengths of four bytes. Raises MediaError."""
+    if not sps or not pps or len(sps) > 31 or len(pps) > 255:
+        raise MediaError("the H.264 stream lacks its SPS or its PPS")
+    told = parse_sps(sps[0])
+    parts = [b"\x01", sps[0][1:4], b"\xff", bytes((0xE0 | len(sps),))]
+    parts += [len(unit).to_bytes(2, "big") + unit for unit in sps]
+    parts.append(bytes((len(pps),)))
+    parts += [len(unit).to_bytes(2, "big") + unit for unit in pps]
+    if told.profile in (100, 110, 122, 144):
+        parts.append(bytes((0xFC | told.chroma, 0xF8 | told.luma_depth - 8, 0xF8 | told.chroma_depth - 8, 0)))
+    record = b"".join(parts)
+    if len(record) > MAX_CONFIG:
+        raise MediaError("the H.264 parameter sets are too long")
+    return record
 
 
 def parse_hvcc(config: bytes) -> VideoConfig:
@@ -79,19 +114,42 @@ def _hevc_string(general: bytes) -> str:
     return text + "".join(f".{byte:X}" for byte in constraints)
 
 
-def _h264_sps(data: bytes) -> tuple[int, int, float]:
-    """Width, height, frame rate (H.264, 7.3.2.1.1)."""
-    r = BitReader(data)
+class Sps(NamedTuple):
+    """What of an H.264 SPS matters here. chroma: chroma_format_idc. order: pic_order_cnt_type. reorder:
+    max_num_reorder_frames, None when the VUI does not tell."""
+
+    profile: int
+    chroma: int
+    luma_depth: int
+    chroma_depth: int
+    order: int
+    width: int
+    height: int
+    frame_rate: float
+    reorder: int | None
+
+    @property
+    def may_reorder(self) -> bool:
+        """Whether pictures may be shown in another order than they come."""
+        return self.profile != 66 and self.order != 2 and self.reorder != 0
+
+
+def parse_sps(unit: bytes) -> Sps:
+    """An H.264 SPS NAL unit (H.264, 7.3.2.1.1). Raises MediaError."""
+    if len(unit) < 4 or len(unit) > MAX_CONFIG or unit[0] & 31 != 7:
+        raise MediaError("what should be an H.264 SPS is none")
+    r = BitReader(unescape(unit[1:]))
     profile = r.bits(8)
     r.skip(16)
     r.ue()
-    chroma, separate = 1, False
+    chroma, separate, luma_depth, chroma_depth = 1, False, 8, 8
     if profile in _HIGH_PROFILES:
         chroma = r.ue()
         if chroma == 3:
             separate = r.flag()
-        r.ue()
-        r.ue()
+        luma_depth, chroma_depth = r.ue() + 8, r.ue() + 8
+        if chroma > 3 or luma_depth > 14 or chroma_depth > 14:
+            raise MediaError("the H.264 SPS is damaged")
         r.skip(1)
         if r.flag():
             for i in range(8 if chroma != 3 else 12):
@@ -125,20 +183,48 @@ def _h264_sps(data: bytes) -> tuple[int, int, float]:
         width -= (left + right) * across
         height -= (top + bottom) * down
     check_size(width, height)
-    return width, height, _h264_rate(r)
+    rate, reorder = _h264_vui(r)
+    return Sps(profile, chroma, luma_depth, chroma_depth, order, width, height, rate, reorder)
 
 
-def _h264_rate(r: BitReader) -> float:
-    """From the VUI (E.1.1), which ends early in many streams."""
+def _h264_vui(r: BitReader) -> tuple[float, int | None]:
+    """Frame rate and max_num_reorder_frames, of a VUI (E.1.1) that ends early in many streams."""
+    rate = 0.0
     try:
         if not r.flag():
-            return 0.0
+            return rate, None
         _skip_picture_hints(r)
+        if r.flag():
+            rate = _rate(r.bits(32), r.bits(32), fields=2)
+            r.skip(1)
+        buffered = [_skip_h264_buffering(r) for _ in range(2)]
+        if any(buffered):
+            r.skip(1)
+        r.skip(1)
         if not r.flag():
-            return 0.0
-        return _rate(r.bits(32), r.bits(32), fields=2)
+            return rate, None
+        r.skip(1)
+        for _ in range(4):
+            r.ue()
+        return rate, r.ue()
     except MediaError:
-        return 0.0
+        return rate, None
+
+
+def _skip_h264_buffering(r: BitReader) -> bool:
+    """The parameters of the hypothetical decoder, where there are any (E.1.2)."""
+    if not r.flag():
+        return False
+    count = r.ue() + 1
+    if count > 32:
+        raise MediaError("the H.264 SPS is damaged")
+    r.skip(8)
+    for _ in range(count):
+        r.ue()
+        r.ue()
+        r.skip(1)
+    r.skip(20)
+    return True
 
 
 def _skip_picture_hints(r: BitReader) -> None:
