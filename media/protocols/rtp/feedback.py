@@ -15,7 +15,8 @@ TICK = 0.000_25
 """Seconds of one unit of a delta."""
 REFERENCE = 256
 """Ticks of one unit of the reference time (64 ms)."""
-MAX_STATUSES = 0xFFFF
+MAX_STATUSES = 1024
+"""Packets that one message may tell of. The format allows 65535, which a few bytes could claim, over and over."""
 _RUN = 0x1FFF
 _head = struct.Struct(">IIHH")
 
@@ -37,7 +38,7 @@ class TransportFeedback(NamedTuple):
         Raises ValueError for a delta beyond 16 bits or for too many packets."""
         deltas = self.deltas
         if len(deltas) > MAX_STATUSES:
-            raise ValueError("one feedback message tells of 65535 packets at most")
+            raise ValueError(f"one feedback message tells of {MAX_STATUSES} packets at most")
         symbols = bytes(0 if delta is None else 1 if 0 <= delta <= 255 else 2 for delta in deltas)
         parts = [
             _head.pack(self.sender, self.source, self.base & 0xFFFF, len(deltas)),
@@ -60,6 +61,8 @@ class TransportFeedback(NamedTuple):
         if len(body) < 16:
             raise RtpError("a transport feedback message ends too early")
         sender, source, base, count = _head.unpack_from(body)
+        if count > MAX_STATUSES:
+            raise RtpError(f"a transport feedback message tells of more than {MAX_STATUSES} packets")
         reference, number = int.from_bytes(body[12:15], "big"), body[15]
         symbols, at = _symbols(body, count)
         deltas: list[int | None] = []

@@ -15,7 +15,7 @@ from media.protocols.errors import RtpError
 from media.protocols.rtp.feedback import TransportFeedback
 
 SR, RR, SDES, BYE, RTPFB, PSFB = 200, 201, 202, 203, 205, 206
-MAX_PACKETS = 64
+MAX_PACKETS = 24
 """RTCP packets read of one datagram."""
 CNAME = 1
 

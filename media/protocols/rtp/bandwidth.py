@@ -1,0 +1,249 @@
+"""What a path to a viewer carries, estimated by the sender in the manner of Google congestion control.
+
+(draft-ietf-rmcat-gcc-02.) A BandwidthEstimator lives as long as its peer. Two controllers look at the feedback: one at
+the delay, which grows before anything is lost, and one at the loss; the lower of them, and what the receiver itself
+allows (REMB), is the estimate. Times are seconds: of our clock for `now` and for sending, of the receiver's for
+arrivals; only differences of the latter count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from media.protocols.rtp.trend import Trend, Usage
+from media.protocols.rtp.twcc import Acked
+
+BACK_OFF = 0.85
+"""What of the rate that arrives is kept when the delay grows."""
+GROWTH = 1.08
+"""A second, while the limit is unknown."""
+HEADROOM = 1.5
+"""How far above what is sent the estimate may rise: more has not been tried."""
+RATE_WINDOW = 0.5
+MAX_WINDOW_PACKETS = 8192
+LOSS_INTERVAL = 0.2
+LOSS_HIGH, LOSS_LOW = 0.10, 0.02
+MIN_LOSS_PACKETS = 20
+REMB_LIFE = 10.0
+"""Seconds for which a REMB binds."""
+PROBE_EVERY = 5.0
+PROBE_TIME = 0.05
+PROBE_PACKETS = 5
+PROBE_LIFE = 2.0
+
+
+class Probe(NamedTuple):
+    """Send padding or repeats at `bitrate` for `duration` seconds, at least `packets` of them, noted in the SendLog
+    with `number`."""
+
+    number: int
+    bitrate: int
+    duration: float
+    packets: int
+
+
+class BandwidthEstimator:
+    def __init__(self, *, start: int = 500_000, lowest: int = 50_000, highest: int = 50_000_000) -> None:
+        """Bits per second."""
+        if not 0 < lowest <= start <= highest:
+            raise ValueError("bit rates must be positive and in order: lowest, start, highest")
+        self.loss = 0.0
+        """Of the last interval, 0 to 1."""
+        self.received = 0
+        """Bits per second that arrive, over the last half second that feedback told of."""
+        self._lowest = lowest
+        self._highest = highest
+        self._trend = Trend()
+        self._delay_rate = float(start)
+        self._loss_rate = float(highest)
+        self._remb = math.inf
+        self._remb_at = -math.inf
+        self._now = -math.inf
+        self._rtt = 0.1
+        self._arrivals: deque[tuple[float, int]] = deque()
+        self._bytes = 0
+        self._increased: float | None = None
+        self._decreased = -math.inf
+        self._loss_decreased = -math.inf
+        self._limit: float | None = None  # what arrived when the delay last grew, smoothed
+        self._limit_spread = 0.0
+        self._holding = False
+        self._lost = self._told = 0
+        self._loss_since: float | None = None
+        self._probe: _Probing | None = None
+        self._probed = -math.inf
+        self._probes = 0
+
+    @property
+    def estimate(self) -> int:
+        """Bits per second, headers included as far as `Acked.size` includes them."""
+        remb = self._remb if self._now - self._remb_at <= REMB_LIFE else math.inf
+        return int(max(self._lowest, min(self._highest, self._delay_rate, self._loss_rate, remb)))
+
+    def rtt(self, seconds: float) -> None:
+        """As the last receiver report tells, see `clock.round_trip`."""
+        self._rtt = min(max(seconds, 0.01), 2.0)
+
+    def remb(self, bitrate: int, now: float) -> None:
+        self._now = max(self._now, now)
+        self._remb, self._remb_at = float(bitrate), now
+
+    def feedback(self, acked: Sequence[Acked], now: float) -> None:
+        """What one feedback message told, in the order of sending."""
+        self._now = max(self._now, now)
+        came = sorted((packet.arrived, packet) for packet in acked if packet.arrived is not None)
+        for arrived, packet in came:
+            self._count(arrived, packet.size)
+            self._trend.arrived(packet.sent, arrived)
+            if packet.probe and self._probe is not None:
+                self._probe.arrived(packet, arrived)
+        self._measure()
+        if came:
+            self._follow_delay(now)
+        self._probe_result(now)
+        self._follow_loss(len(acked) - len(came), len(acked), now)
+
+    def reported_loss(self, fraction: float, packets: int, now: float) -> None:
+        """From receiver reports, for a peer that sends no transport-wide feedback. fraction: 0 to 1, of `packets`."""
+        self._now = max(self._now, now)
+        self._follow_loss(round(fraction * packets), packets, now)
+
+    def probe(self, now: float, wanted: int) -> Probe | None:
+        """What to try now, so that the estimate can rise above what is sent. wanted: bits per second that would be of
+        use, such as the next layer; None while there is no need or it is too early."""
+        self._now = max(self._now, now)
+        if self._probe is not None and now - self._probe.at > PROBE_LIFE:
+            self._probe = None
+        estimate = self.estimate
+        if wanted <= estimate or self._probe is not None or now - self._probed < PROBE_EVERY:
+            return None
+        if self._trend.usage is not Usage.NORMAL or self.loss > LOSS_LOW or now - self._decreased < PROBE_EVERY:
+            return None
+        bitrate = int(min(wanted * 1.1, estimate * 2, self._highest))
+        self._probed = now
+        self._probes += 1
+        self._probe = _Probing(self._probes, now)
+        return Probe(self._probes, bitrate, PROBE_TIME, PROBE_PACKETS)
+
+    def _count(self, arrived: float, size: int) -> None:
+        self._arrivals.append((arrived, size))
+        self._bytes += size
+
+    def _measure(self) -> None:
+        arrivals = self._arrivals
+        if not arrivals:
+            return
+        newest = arrivals[-1][0]
+        while arrivals and (newest - arrivals[0][0] > RATE_WINDOW or len(arrivals) > MAX_WINDOW_PACKETS):
+            self._bytes -= arrivals.popleft()[1]
+        span = newest - arrivals[0][0]
+        if span >= RATE_WINDOW / 4:
+            self.received = int(8 * (self._bytes - arrivals[0][1]) / span)
+
+    def _follow_delay(self, now: float) -> None:
+        usage = self._trend.usage
+        since = 0.0 if self._increased is None else min(1.0, max(0.0, now - self._increased))
+        self._increased = now
+        if usage is Usage.OVER:
+            pause = max(0.2, self._rtt)
+            if self.received and (now - self._decreased >= pause or self.received < self._delay_rate / 2):
+                self._decrease(now)
+            self._holding = True
+        elif usage is Usage.UNDER:
+            self._holding = True
+        elif self._holding:
+            self._holding = False
+        else:
+            self._increase(since)
+
+    def _decrease(self, now: float) -> None:
+        received = float(self.received)
+        self._delay_rate = max(self._lowest, min(self._delay_rate, BACK_OFF * received))
+        self._decreased = now
+        limit = self._limit
+        if limit is None or abs(received - limit) > 3 * self._limit_spread:
+            self._limit, self._limit_spread = received, 0.1 * received
+            return
+        error = received - limit
+        self._limit = limit + 0.05 * error
+        self._limit_spread = max(0.02 * received, min(0.2 * received, 0.95 * self._limit_spread + 0.05 * abs(error)))
+
+    def _increase(self, since: float) -> None:
+        rate, limit = self._delay_rate, self._limit
+        if limit is not None and self.received > limit + 3 * self._limit_spread:
+            self._limit = limit = None  # the path has grown
+        if limit is None:
+            rate *= GROWTH**since
+        else:
+            # near the limit: about half a packet in each response time
+            frame = rate / 30
+            packet = frame / max(1.0, math.ceil(frame / 9600))
+            rate += max(4000.0, 0.5 * packet / (self._rtt + 0.1)) * since
+        ceiling = HEADROOM * self.received + 10_000 if self.received else math.inf
+        if rate > ceiling:
+            rate = max(self._delay_rate, ceiling)
+        self._delay_rate = min(rate, float(self._highest))
+
+    def _follow_loss(self, lost: int, told: int, now: float) -> None:
+        self._lost += lost
+        self._told += told
+        if self._loss_since is None:
+            self._loss_since = now
+        if now - self._loss_since < LOSS_INTERVAL or self._told < MIN_LOSS_PACKETS:
+            return
+        elapsed = min(1.0, now - self._loss_since)
+        self.loss = loss = self._lost / self._told
+        self._lost = self._told = 0
+        self._loss_since = now
+        if loss > LOSS_HIGH:
+            if now - self._loss_decreased >= 0.3 + self._rtt:
+                self._loss_decreased = now
+                rate = min(self._loss_rate, self._delay_rate)
+                self._loss_rate = max(self._lowest, rate * (1 - 0.5 * loss))
+        elif loss < LOSS_LOW:
+            self._loss_rate = min(float(self._highest), self._loss_rate * GROWTH**elapsed + 1000 * elapsed)
+
+    def _probe_result(self, now: float) -> None:
+        probe = self._probe
+        if probe is None:
+            return
+        if (rate := probe.result()) is not None:
+            self._probe = None
+            if rate > self._delay_rate:
+                self._delay_rate = min(rate, float(self._highest))
+                self._loss_rate = max(self._loss_rate, self._delay_rate)
+                self._limit = None
+        elif now - probe.at > PROBE_LIFE:
+            self._probe = None
+
+
+class _Probing:
+    """A probe on its way: the rate at which its packets were sent and the rate at which they came."""
+
+    def __init__(self, number: int, at: float) -> None:
+        self.number = number
+        self.at = at
+        self._packets: list[tuple[float, float, int]] = []
+
+    def arrived(self, packet: Acked, at: float) -> None:
+        if packet.probe == self.number and len(self._packets) < 1000:
+            self._packets.append((packet.sent, at, packet.size))
+
+    def result(self) -> float | None:
+        """Bits per second, None as long as too little has come. What comes slower than it was sent found the limit,
+        and a queue: a little less than it is taken."""
+        packets = self._packets
+        if len(packets) < PROBE_PACKETS:
+            return None
+        sent = [packet[0] for packet in packets]
+        came = [packet[1] for packet in packets]
+        spans = max(sent) - min(sent), max(came) - min(came)
+        if spans[0] < PROBE_TIME / 2 or min(spans) <= 0:
+            return None
+        size = 8 * sum(packet[2] for packet in packets)
+        went = (size - 8 * packets[-1][2]) / spans[0]
+        arrived = (size - 8 * packets[0][2]) / spans[1]
+        return went if arrived >= 0.9 * went else 0.95 * arrived
