@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from realtime.protocol.asyncapi import asyncapi
 from server.community.chat import routes as chat
+from server.community.follows import routes as follows
 from server.identity import routes as identity
 from server.identity.access import routes as access
 from server.identity.apikeys import routes as apikeys
@@ -66,6 +67,7 @@ def build_app(wiring: Wiring) -> web.Application:
         channels.routes(wiring.channels, wiring.addresses, wiring.director),
         broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
         chat.routes(wiring.chat),
+        follows.routes(wiring.people.follows, wiring.follow_lists, wiring.people.profiles),
         eventstream.routes(wiring.events),
         audit.routes(wiring.audit),
         apikeys.routes(wiring.keys),

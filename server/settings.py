@@ -233,6 +233,10 @@ class Settings:
     chat_clear_most: int = _setting(100, "latest messages of a person that may be deleted with a ban")
     chat_state_messages: int = _setting(50, "latest messages in the state of a chat")
     chat_state_seconds: float = _setting(1.0, "how long what crowds ask of a chat is answered from memory, s")
+    follows_most: str = _setting(
+        "free=2000, basic=5000, pro=5000, enterprise=10000",
+        "how many people an account may follow, by tier; one number without a tier is for all",
+    )
     socket_max_message: int = _setting(16 * 1024, "largest message from a WebSocket client, bytes")
     socket_buffer: int = _setting(512 * 1024, "bytes that may wait for one slow WebSocket before it is closed")
     socket_subscriptions: int = _setting(100, "channels one WebSocket may hold")

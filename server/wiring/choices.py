@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from media.ingest.rtmp import tls_context
 from server.community.chat.service import ChatOptions
 from server.integrations.mail import BadAddress, Delivery, Log, MailServer, Sender, SmtpServer, Templates
+from server.kit.http.classes import parse_numbers
 from server.kit.secrets import Secrets
 from server.settings import SettingError, Settings
 from storage.objects.folder import FolderStore
@@ -94,6 +95,14 @@ def chat_options(settings: Settings) -> ChatOptions:
         state_messages=settings.chat_state_messages,
         state_seconds=settings.chat_state_seconds,
     )
+
+
+def follows_most(settings: Settings) -> dict[str, int]:
+    """By tier. Raises SettingError."""
+    try:
+        return parse_numbers(Settings().follows_most) | parse_numbers(settings.follows_most)
+    except ValueError as error:
+        raise SettingError(f"FOLLOWS_MOST: {error}") from None
 
 
 def node_id_of(data: Path) -> str:

@@ -28,6 +28,7 @@ from realtime.socket import Sockets
 from realtime.ticks import ticks
 from server.community.chat.channel import ChatChannels, StaffChannels
 from server.community.chat.service import Chat
+from server.community.follows.lists import Lists
 from server.identity.accounts.recovery import ResetMails
 from server.identity.apikeys.service import Keys
 from server.identity.factors.service import Factors
@@ -55,6 +56,7 @@ from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
 from server.trust.audit.service import AuditLog
+from server.wiring.audience import FollowAudience
 from server.wiring.choices import MIGRATIONS, CannotStart, chat_options, delivery_of, node_id_of, object_store, tls_of
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
@@ -282,19 +284,20 @@ class Wiring:
             self.jobs,
             record=settings.record,
         )
+        self._wire_people()
+        self.follow_lists = Lists(self.database, self.identity, self.people.profiles)
         self.chat = Chat(
             self.database,
             self.broadcasts,
             self.hub,
             options=chat_options(settings),
             limits=self.limits,
-            # who knows who follows and subscribes goes here as `audience`; until then modes that need it are refused
+            audience=FollowAudience(self.people.follows),
             people=self.identity,
             audit=self.audit,
         )
         await self.chat.start()
         self._closing.push_async_callback(self.chat.close)
-        self._wire_people()
         self.hub.add_rules("live", ChatChannels(self.chat, self.broadcasts.state_of))
         self.hub.add_rules("staff", StaffChannels(self.chat, self.broadcasts.state_of))
         await self.hub.start()

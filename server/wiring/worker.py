@@ -8,6 +8,8 @@ from uuid import UUID
 
 from server.community.chat.personal import ChatData
 from server.community.chat.store import ChatStore
+from server.community.follows.personal import FollowsData
+from server.community.follows.service import Follows
 from server.identity.accounts.recovery import RESET_JOB, ResetMails
 from server.identity.factors import jobs as factor_jobs
 from server.identity.privacy import jobs as privacy_jobs
@@ -27,7 +29,7 @@ from server.streaming.broadcasts.personal import StreamingData
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB
 from server.trust.audit.personal import AuditData
 from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
-from server.wiring.choices import MIGRATIONS, delivery_of, object_store
+from server.wiring.choices import MIGRATIONS, delivery_of, follows_most, object_store
 from storage.jobs import Jobs, Worker
 from storage.objects import ObjectStore
 from storage.objects.deletions import Deletions
@@ -53,12 +55,14 @@ class People:
     ) -> None:
         self.streaming = StreamingData(database, objects, jobs, settings.base_url)
         parts: list[PersonalData] = [
-            AccountData(database, objects, elsewhere=("channels",)),
+            AccountData(database, objects, elsewhere=("channels", "follow_people")),
             self.streaming,
             ChatData(database),
+            FollowsData(database),
             AuditData(database, audit),
         ]
-        self.profiles = Profiles(database, settings, audit=audit)
+        self.follows = Follows(database, follows_most(settings))
+        self.profiles = Profiles(database, settings, audit=audit, followers=self.follows)
         self.exports = Exports(database, objects, jobs, settings, parts, mailer=mailer, audit=audit)
         self.departures = Departures(database, jobs, settings, secrets, parts, mailer=mailer, audit=audit)
 

@@ -6,6 +6,7 @@ then, so that one that is refused leaves nothing behind.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -59,7 +60,7 @@ class Stored:
 
 
 @dataclass(kw_only=True)
-class Operation:
+class Operation(abc.ABC):
     """Something that somebody does in a room. `apply` raises Problem when it may not be."""
 
     actor: Actor
@@ -73,8 +74,8 @@ class Operation:
         """Whose standing has to be known."""
         return (self.actor.user_id,)
 
-    async def apply(self, turn: Turn) -> Stored:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def apply(self, turn: Turn) -> Stored: ...
 
 
 class Turn:

@@ -74,6 +74,8 @@ class PublicProfile(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str
     avatar: Avatar | None
     limited: bool
+    followers: int
+    following: int
     bio: str = ""
     website: str = ""
     location: str = ""
@@ -105,7 +107,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Privacy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """profile: who sees more of it than name and picture. show_online: whether others see by name that the person is
     here. searchable: whether searches and suggestions show it. messages_from: who may begin a conversation. Whatever
-    feature brings the last three to life asks here first."""
+    feature brings the last two to life asks here first."""
 
     profile: Literal["public", "followers", "private"] = "public"
     show_online: bool = True

@@ -84,8 +84,9 @@ def routes(profiles: Profiles, avatars: Avatars, settings: Settings) -> Routes:
     )
     async def set_privacy(call: Call, body: Privacy) -> PrivacyView:
         """What is left out is as by default. With a profile for followers or for nobody, others see the name and the
-        picture alone. `show_online`, `searchable` and `messages_from` are kept for presence by name, search and
-        messages between people; this server has none of these yet, so nothing of the kind is shown either way."""
+        picture alone, and who keeps it private takes no new followers. Without `show_online` nobody sees by name that
+        you are here: not among those who watch, not as writing, not by those who follow you. `searchable` and
+        `messages_from` are kept for search and messages between people, which this server does not have yet."""
         return await profiles.set_privacy(call.user.user_id, body, call.if_match, call.origin)
 
     @api.put(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zoneinfo
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -44,31 +44,31 @@ SEES_PRIVATE = "users.read"
 """The permission of those who see profiles whatever their owners' choice."""
 
 
+class Counts(Protocol):
+    @property
+    def followers(self) -> int: ...
+    @property
+    def following(self) -> int: ...
+
+
 class Followers(Protocol):
     """Who follows whom: asked of the feature that keeps it."""
 
-    async def follows(self, follower_id: UUID, user_id: UUID) -> bool: ...
+    async def follows(self, follower_id: UUID, user_id: UUID, /) -> datetime | None: ...
 
-
-class Nobody:
-    """While nothing can be followed: what is for followers is for nobody."""
-
-    async def follows(self, follower_id: UUID, user_id: UUID) -> bool:
-        return False
+    async def counts(self, user_id: UUID, /) -> Counts: ...
 
 
 class Profiles:
     """The facade of profiles."""
 
-    def __init__(
-        self, database: Database, settings: Settings, *, audit: Audit, followers: Followers | None = None
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings, *, audit: Audit, followers: Followers) -> None:
         self._database = database
         self._base_url = settings.public_url.rstrip("/")
         self._cool_down = timedelta(days=settings.username_change_days)
         self._held = timedelta(days=settings.username_reserved_days)
         self._audit = audit
-        self._followers = followers or Nobody()
+        self._followers = followers
         self._zones: frozenset[str] = frozenset()
 
     # its owner
@@ -170,12 +170,15 @@ class Profiles:
                 raise NoSuchPerson("Nobody has this username.")
             details = await store.details(connection, account.id)
         everything = await self._may_see(caller, account.id, details.privacy)
+        counts = await self._followers.counts(account.id)
         card = PublicProfile(
             id=account.id,
             username=account.username,
             display_name=account.display_name,
             avatar=self.avatar(details),
             limited=not everything,
+            followers=counts.followers,
+            following=counts.following,
         )
         if not everything:
             return card
@@ -187,6 +190,14 @@ class Profiles:
             links=details.links,
             created_at=account.created_at,
         )
+
+    async def shows(self, user_id: UUID, caller: Caller | None) -> bool:
+        """Whether this caller may see more of somebody than his name and picture."""
+        return await self._may_see(caller, user_id, (await self.privacy_of([user_id]))[user_id])
+
+    async def takes_followers(self, user_id: UUID) -> bool:
+        """A private profile takes no new ones."""
+        return (await self.privacy_of([user_id]))[user_id].profile != "private"
 
     async def privacy_of(self, ids: Collection[UUID]) -> dict[UUID, Privacy]:
         """For features that list people, show who is online, or let them write to each other: all ids are in it."""
@@ -218,7 +229,9 @@ class Profiles:
             return False
         if caller.user_id == user_id or SEES_PRIVATE in caller.permissions:
             return True
-        return privacy.profile == "followers" and await self._followers.follows(caller.user_id, user_id)
+        if privacy.profile != "followers":
+            return False
+        return await self._followers.follows(caller.user_id, user_id) is not None
 
     async def _details_of(self, ids: Collection[UUID]) -> dict[UUID, Details]:
         if not ids:

@@ -67,6 +67,19 @@ def _allowances(name: str, text: str) -> dict[str, Allowance | None]:
     }
 
 
+def parse_numbers(text: str) -> dict[str, int]:
+    """`free=2000, pro=5000`, or one number for all tiers. Raises ValueError."""
+    numbers: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        tier, equals, number = (word.strip() for word in part.rpartition("="))
+        if equals and tier not in TIERS:
+            raise ValueError(f"{tier!r} is no tier; there are {', '.join(TIERS)}")
+        if not (number.isascii() and number.isdigit()):
+            raise ValueError(f"{number!r} is no number; write it as free=2000")
+        numbers.update(dict.fromkeys([tier] if equals else TIERS, int(number)))
+    return numbers
+
+
 def parse_rates(text: str) -> dict[str, Rate | None]:
     """`free=600/minute, pro=off`, or one rate for all tiers. Tiers that are left out are left out of the answer. Raises
     ValueError."""

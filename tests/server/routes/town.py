@@ -194,13 +194,20 @@ KINDS = {
     "/api/v1/auth/oauth/{provider}": Kind(_link, shared=True),
     "/api/v1/admin/users/{id}": Kind(_account),
     "/api/v1/users/{username}": Kind(_username),
+    "/api/v1/follows/{user_id}": Kind(_somebody, shared=True),
+    "/api/v1/follows/followers/{user_id}": Kind(_somebody, shared=True),
 }
 """By the path up to the parameter. A route with a new kind needs a line here: something real that others may not
 touch."""
 
-IN_BODIES = {"stream_id": "/api/v1/live/{id}", "reply_to": "/api/v1/live/{id}/chat/{message_id}"}
+IN_BODIES = {
+    "stream_id": "/api/v1/live/{id}",
+    "reply_to": "/api/v1/live/{id}/chat/{message_id}",
+    "user_id": "/api/v1/follows/{user_id}",
+}
 IN_QUERIES = {
     "user": ("/api/v1/admin/users/{id}", "{}"),
+    "user_id": ("/api/v1/follows/{user_id}", "{}"),
     "actor": ("/api/v1/admin/users/{id}", "{}"),
     "channels": ("/api/v1/live/{id}", "live:{}"),
 }

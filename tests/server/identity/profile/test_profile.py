@@ -169,11 +169,7 @@ async def test_who_sees_a_profile(here: Place) -> None:
     await ada.call("PATCH", ME, {"bio": "mine", "location": "here"})
     assert (await here.call("GET", "/api/v1/users/ada"))["bio"] == "mine"
 
-    class Follows:
-        async def follows(self, follower_id: object, user_id: object) -> bool:
-            return (str(follower_id), str(user_id)) == (bob.id, ada.id)
-
-    here.wiring.people.profiles._followers = Follows()
+    await bob.call("POST", "/api/v1/follows/follow", {"user_id": ada.id})
     for profile, allowed in (("followers", {ada.token, bob.token, eve.token}), ("private", {ada.token, eve.token})):
         await ada.call("PUT", ME + "/privacy", {"profile": profile})
         for token in ("", ada.token, bob.token, eve.token):
