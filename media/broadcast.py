@@ -32,6 +32,8 @@ HEADER_WAIT = 0.5
 HELD_BYTES, HELD_SAMPLES = 8 << 20, 1024
 """More than this is not held back for a second sequence header."""
 TAKEN_OVER = "another encoder took over"
+KEY_SECONDS = 0.5
+"""A publisher is asked for a key frame this often, however many want one."""
 MOST_DERIVED = 16
 """Derived renditions of one broadcast."""
 DERIVED_NAME = re.compile(r"[a-z0-9]{1,12}")
@@ -73,7 +75,7 @@ class Follower(Protocol):
     """What is told of a broadcast's derived renditions. Called on the loop; must not block or raise."""
 
     def on_derived(self, derived: Derived) -> None:
-        """There is a new one. It has no track yet."""
+        """There is a new one, or one that was not listed is from now on."""
         ...
 
     def on_derived_gone(self, derived: Derived) -> None: ...
@@ -96,6 +98,7 @@ class Broadcast:
         self._readers: list[Reader] = []
         self._derived: dict[str, Derived] = {}
         self._followers: list[Follower] = []
+        self._key_wanted: dict[str, float] = {}
 
     def add(self, reader: Reader) -> None:
         self._readers.append(reader)
@@ -139,6 +142,19 @@ class Broadcast:
     def unfollow(self, follower: Follower) -> None:
         if follower in self._followers:
             self._followers.remove(follower)
+
+    def want_key(self, rendition: str = "") -> bool:
+        """Ask the publisher for a key frame, or for one of its simulcast layer; False when it cannot be asked."""
+        publisher = self.publisher
+        if publisher is None:
+            return False
+        now = time.monotonic()
+        if now - self._key_wanted.get(rendition, -1e9) < KEY_SECONDS:
+            return True
+        if not publisher.link.want_key(rendition):
+            return False
+        self._key_wanted[rendition] = now
+        return True
 
     def open(self, request: PublishRequest) -> PublisherSession:
         """Let a publisher in; one that is still there is hung up on (the caller has judged it dead or replaced)."""
@@ -214,6 +230,10 @@ class Broadcast:
     def _stop_derived(self) -> None:
         for derived in list(self._derived.values()):
             derived._stop()
+
+    def _listed(self, derived: Derived) -> None:
+        for follower in list(self._followers):
+            follower.on_derived(derived)
 
     def _without(self, derived: Derived) -> None:
         """It was closed."""
@@ -338,6 +358,13 @@ class Derived:
     def remove(self, reader: Reader) -> None:
         if reader in self._readers:
             self._readers.remove(reader)
+
+    def enlist(self) -> None:
+        """From now on it belongs into the playlists; followers are told again."""
+        if self.listed or self.closed:
+            return
+        self.listed = True
+        self.broadcast._listed(self)
 
     def track(self, track: Track) -> bool:
         """What follows is this track (id 1 for video, 2 for sound). False, and nothing done, when no timeline runs."""

@@ -34,6 +34,11 @@ class Link(Protocol):
         """Tell the encoder why, in its protocol's words, and hang up."""
         ...
 
+    def want_key(self, rendition: str = "") -> bool:
+        """Ask for a key frame of the picture, or of a simulcast layer by its name; False when this protocol has no way
+        to ask."""
+        ...
+
     def describe(self) -> dict[str, object]: ...
 
 

@@ -106,6 +106,10 @@ class RtmpLink:
         self._publisher = self._intake = None
         self._part(reason)
 
+    def want_key(self, rendition: str = "") -> bool:
+        """RTMP cannot ask: key frames come when the encoder makes them."""
+        return False
+
     def abort(self, reason: str) -> None:
         """Hang up without a word, so that the encoder comes back by itself (a deploy)."""
         self._release(reason, clean=False)

@@ -23,9 +23,15 @@ class FakeLink:
     def __init__(self) -> None:
         self.last_received = time.monotonic()
         self.closed: list[str] = []
+        self.wanted: list[str] = []
+        self.can_ask = False
 
     def close(self, reason: str) -> None:
         self.closed.append(reason)
+
+    def want_key(self, rendition: str = "") -> bool:
+        self.wanted.append(rendition)
+        return self.can_ask
 
     def describe(self) -> dict[str, object]:
         return {}
@@ -207,3 +213,15 @@ async def test_a_publisher_that_dies_before_its_first_frame_does_not_take_its_su
     second.samples([frame(1, 0, key=True)])
     assert watcher.said == ["live"]
     assert reader.said == [("tracks", (1, 2)), ("samples", [0])]
+
+
+async def test_a_key_frame_is_asked_of_the_publisher_but_not_by_everybody_at_once() -> None:
+    broadcast = Broadcast("b", Log())
+    assert not broadcast.want_key()
+    link = FakeLink()
+    broadcast.open(PublishRequest("whip", "k", "127.0.0.1", "test", link))
+    assert not broadcast.want_key()  # RTMP has no way to ask
+    link.can_ask = True
+    assert all(broadcast.want_key() for _ in range(5))
+    assert broadcast.want_key("m")
+    assert link.wanted == ["", "", "m"]

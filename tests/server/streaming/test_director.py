@@ -55,6 +55,9 @@ class Link:
     def close(self, reason: str) -> None:
         self.closed.append(reason)
 
+    def want_key(self, rendition: str = "") -> bool:
+        return False
+
     def describe(self) -> dict[str, object]:
         return {}
 
