@@ -52,7 +52,16 @@ def measure(options: argparse.Namespace, folder: Path, cache: Path) -> None:
     elif options.mode == "hls":
         hls.run(hls.Plan(runs, 2 if quick else 4, 240 if quick else 1860, options.connections), folder, cache)
     elif options.mode == "ws":
-        ws.run(ws.Plan(options.subscribers or (200 if quick else 1000), runs, 2 if quick else 4, options.rate), folder)
+        subscribers = options.subscribers or (200 if quick else 1000)
+        steady = max(1, 10_000 // subscribers)
+        plan_ws = ws.Plan(
+            subscribers=subscribers,
+            runs=runs,
+            seconds=2 if quick else 4,
+            rates=(0, *(options.rate or (min(steady, 100), min(steady * 6, 100)))),
+            servers=ws.WITH_DEFLATE if options.deflate else ws.chosen(options.servers),
+        )
+        ws.run(plan_ws, folder)
     elif options.mode == "rest":
         rest.run(rest.Plan(runs, 2 if quick else 5, options.connections), folder, cache)
     else:
@@ -87,8 +96,12 @@ def arguments() -> argparse.ArgumentParser:
     mode.add_argument("--peers", default="nginx", help="comma-separated: nginx, ffmpeg; empty: none")
     modes.add_parser("hls", parents=[common, wrk], help="a 30-minute playlist and live parts over HTTP")
     mode = modes.add_parser("ws", parents=[common], help="one channel to many WebSockets")
-    mode.add_argument("--subscribers", type=bounded(1, 5000), help="default 1000, at most 5000")
-    mode.add_argument("--rate", type=bounded(1, 100), default=10, help="messages a second")
+    mode.add_argument("--subscribers", type=bounded(1, 10_000), help="default 1000, at most 10000")
+    mode.add_argument("--rate", type=bounded(1, 100), nargs="*", help="messages a second, one after another")
+    mode.add_argument(
+        "--servers", default="", help=f"separated by semicolons, of: {'; '.join(ws.SERVERS)}. Parts of names do"
+    )
+    mode.add_argument("--deflate", action="store_true", help="what permessage-deflate costs and saves")
     modes.add_parser("rest", parents=[common, wrk], help="reading a list, writing a chat message")
     modes.add_parser("delay", parents=[common], help="from the demo's clock to the picture in a browser")
     return parser

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.environments import peers_python
 from bench.figures import Table, ratio
 from bench.media import live_media, read_flv
 from bench.peers import rest_rows
@@ -54,7 +54,7 @@ def run(plan: Plan, folder: Path, cache: Path) -> None:
         asyncio.run(rest_rows.fill(server.dsn, page["items"]))
         targets = {"social-flow": Target(server.url, server.cost)}
         targets[BARE] = small(undo, folder, server.dsn, "rest_aiohttp")
-        targets[FASTAPI] = small(undo, folder, server.dsn, "rest_fastapi", peers(cache))
+        targets[FASTAPI] = small(undo, folder, server.dsn, "rest_fastapi", peers_python(cache))
         results: dict[tuple[str, str], Load] = {}
         headers = {"Authorization": f"Bearer {room.token}", "Content-Type": "application/json"}
         for number in range(plan.runs):
@@ -99,22 +99,6 @@ def go_on_air(server: Server, cache: Path) -> Prepared:
 
     wait_until(quiet, 60, "the publishers to be gone")
     return prepared[0]
-
-
-def peers(cache: Path) -> Path:
-    """The Python of an environment with the packages that only peers use, made at the first use."""
-    lock = REPOSITORY / "requirements-peers.lock"
-    place = cache / "peers"
-    python, mark = place / "bin" / "python", place / "made-from"
-    if not (mark.is_file() and mark.read_text(encoding="utf-8") == lock.read_text(encoding="utf-8")):
-        say("Installing the packages of requirements-peers.lock (once) …")
-        try:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-            subprocess.run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock], check=True)
-        except subprocess.CalledProcessError as error:
-            raise BenchError(f"the peers' packages cannot be installed: {error}") from None
-        mark.write_text(lock.read_text(encoding="utf-8"), encoding="utf-8")
-    return python
 
 
 def small(undo: ExitStack, folder: Path, dsn: str, module: str, python: Path | str = sys.executable) -> Target:

@@ -1,15 +1,17 @@
 /* wsload: many WebSocket connections to one room, some of which publish in turn; one epoll loop, one thread.
  *
- *   wsload -p PORT -u PATH -n CONNECTIONS -k PUBLISHERS -t SECONDS [-r RATE] [-s BYTES]
- *          [-a TEXT] [-j TEXT -w WORD] [-f FORMAT] [-b WARM-UP]
+ *   wsload -p PORT -u PATH -n CONNECTIONS -k PUBLISHERS -t SECONDS [-r RATE,RATE,…] [-s BYTES]
+ *          [-a TEXT] [-j TEXT -w WORD] [-f FORMAT] [-b WARM-UP] [-d]
  *
- * -r messages a second; 0: the next message goes out when every connection has the last one (closed loop)
+ * -r messages a second, one load after another; 0: the next message goes out when every connection has the last one
+ *    (closed loop)
  * -s bytes of a message's text   -a what publishers send first   -j what every connection sends after that
  * -w a connection is ready when a frame with this word came      -f the text goes where %s is
+ * -d offer permessage-deflate. Compressed frames are not unpacked: each is taken for a delivery of the newest message
  *
- * A delivery is a text frame with the mark "t=<ns>;" that is no acknowledgement. Prints a line `connected`, a line
- * `begin` when the measured time starts, and one line of JSON at its end. Ends by itself, at the latest after the time
- * asked for and two minutes. */
+ * A delivery is a text frame with the mark "t=<ns>;" that is no acknowledgement. Prints a line `connected`, and for
+ * each load a line `begin` when the measured time starts and one line of JSON at its end. Ends by itself, at the latest
+ * after the time asked for and two minutes. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,7 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { UPGRADING, JOINING, READY, BUFFER = 32768, BINS = 500000, BIN_NS = 10000, PENDING = 64 };
+enum { UPGRADING, JOINING, READY, BUFFER = 32768, BINS = 500000, BIN_NS = 10000, PENDING = 64,
+       LOADS = 8 };
 
 struct connection {
     int fd, state, length;
@@ -33,11 +36,20 @@ struct connection {
 };
 
 static struct connection *connections;
+/* No two messages are alike, as with people: what compresses well in a loop says nothing. */
+static const char *words[] = {
+    "the", "stream", "just", "went", "live", "who", "is", "this", "playing", "again", "love", "that", "song", "from",
+    "Berlin", "hello", "everybody", "good", "evening", "what", "a", "goal", "incredible", "camera", "sound", "too",
+    "quiet", "lag", "here", "fine", "now", "please", "zoom", "in", "on", "left", "side", "thanks", "mods", "first",
+    "time", "watching", "never", "seen", "such", "weather", "tomorrow", "then", "maybe", "question", "which", "lens",
+};
+enum { WORDS = sizeof words / sizeof *words };
 static int count = 1000, publishers = 1, ready, port, size = 200, waiting;
-static double seconds = 4, rate, warm = 1;
+static int loads = 1, deflate;
+static double seconds = 4, rates[LOADS], warm = 1;
 static const char *path = "/ws", *authenticate, *join, *ready_word, *format = "%s";
 static uint32_t bins[BINS];
-static uint64_t deliveries, received_bytes, since_last, longest, errors;
+static uint64_t deliveries, delivered_ever, received_bytes, since_last, longest, errors, compressed, last_sent;
 
 static uint64_t now(void) {
     struct timespec t;
@@ -92,7 +104,16 @@ static int holds(const unsigned char *payload, size_t length, const char *word) 
     return memmem(payload, length, word, strlen(word)) != NULL;
 }
 
-static void on_frame(struct connection *c, int opcode, unsigned char *payload, size_t length) {
+static void deliver(uint64_t sent) {
+    uint64_t at = now(), delay = at > sent ? at - sent : 0, bin = delay / BIN_NS;
+    bins[bin < BINS ? bin : BINS - 1]++;
+    if (delay > longest) longest = delay;
+    deliveries++;
+    delivered_ever++;
+    since_last++;
+}
+
+static void on_frame(struct connection *c, int opcode, int packed, unsigned char *payload, size_t length) {
     if (opcode == 9) {
         send_frame(c->fd, 10, payload, (int)length);
         return;
@@ -103,6 +124,11 @@ static void on_frame(struct connection *c, int opcode, unsigned char *payload, s
         exit(1);
     }
     if (opcode != 1) return;
+    if (packed && c->state == READY) {
+        compressed++;
+        deliver(last_sent);
+        return;
+    }
     if (c->state == JOINING) {
         if (holds(payload, length, ready_word)) become_ready(c);
         return;
@@ -113,12 +139,7 @@ static void on_frame(struct connection *c, int opcode, unsigned char *payload, s
     }
     unsigned char *mark = memmem(payload, length, "t=", 2);
     if (!mark || holds(payload, length < 40 ? length : 40, "\"ack\"")) return;
-    uint64_t sent = strtoull((char *)mark + 2, NULL, 10), at = now(), delay = at > sent ? at - sent : 0;
-    uint64_t bin = delay / BIN_NS;
-    bins[bin < BINS ? bin : BINS - 1]++;
-    if (delay > longest) longest = delay;
-    deliveries++;
-    since_last++;
+    deliver(strtoull((char *)mark + 2, NULL, 10));
 }
 
 static void on_upgraded(struct connection *c) {
@@ -160,7 +181,7 @@ static void on_readable(struct connection *c) {
             if (head + length > BUFFER) { errno = EMSGSIZE; fail("frame"); }
             break;
         }
-        on_frame(c, at[0] & 15, at + head, length);
+        on_frame(c, at[0] & 15, at[0] & 0x40, at + head, length);
         at += head + length;
     }
     c->length = end - at;
@@ -183,7 +204,8 @@ static void dial(int epoll, uint32_t index) {
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", path, port);
+                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", path, port,
+                          deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
     write_all(c->fd, request, length);
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
@@ -194,8 +216,12 @@ static void dial(int epoll, uint32_t index) {
 static void publish(uint64_t number) {
     char text[4096], message[8192];
     const char *slot = strstr(format, "%s");
-    int length = snprintf(text, sizeof text, "t=%llu;", (unsigned long long)now());
-    while (length < size) { text[length] = 'a' + length % 26; length++; }
+    last_sent = now();
+    int length = snprintf(text, sizeof text, "t=%llu;", (unsigned long long)last_sent);
+    while (length < size) {
+        for (const char *letter = words[rand() % WORDS]; *letter && length < size; letter++) text[length++] = *letter;
+        if (length < size - 1) text[length++] = ' ';
+    }
     int total = snprintf(message, sizeof message, "%.*s%.*s%s", (int)(slot - format), format, length, text, slot + 2);
     send_frame(connections[number % publishers].fd, 1, message, total);
 }
@@ -214,48 +240,26 @@ static double own_cpu(void) {
     return used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-int main(int argc, char **argv) {
-    for (int option; (option = getopt(argc, argv, "p:u:n:k:t:r:s:a:j:w:f:b:")) != -1;) switch (option) {
-        case 'p': port = atoi(optarg); break;
-        case 'u': path = optarg; break;
-        case 'n': count = atoi(optarg); break;
-        case 'k': publishers = atoi(optarg); break;
-        case 't': seconds = atof(optarg); break;
-        case 'r': rate = atof(optarg); break;
-        case 's': size = atoi(optarg); break;
-        case 'a': authenticate = optarg; break;
-        case 'j': join = optarg; break;
-        case 'w': ready_word = optarg; break;
-        case 'f': format = optarg; break;
-        case 'b': warm = atof(optarg); break;
-        default: return 2;
-    }
-    if (count < 1 || publishers < 1 || publishers > count || size < 24 || size > 4000 || seconds > 120 ||
-        !strstr(format, "%s") || (join && !ready_word)) {
-        fprintf(stderr, "wsload: these arguments do not go together\n");
-        return 2;
-    }
-    alarm((unsigned)(seconds + warm) + 120);
-    int epoll = epoll_create1(0);
-    connections = calloc(count, sizeof *connections);
-    uint64_t started = now();
-    for (int i = 0; i < count; i++) {
-        dial(epoll, i);
-        while (waiting >= PENDING) pump(epoll, 20);
-    }
-    while (ready < count) pump(epoll, 50);
-    printf("connected {\"seconds\":%.3f}\n", (now() - started) / 1e9);
-    fflush(stdout);
-    for (uint64_t until = now() + 500000000; now() < until;) pump(epoll, 20);
+static void read_rates(char *text) {
+    loads = 0;
+    for (char *part = strtok(text, ","); part && loads < LOADS; part = strtok(NULL, ",")) rates[loads++] = atof(part);
+}
 
+/* What is on its way arrives before the next load begins; a server that has fallen behind gets some seconds for it. */
+static void drain(int epoll, uint64_t sent) {
+    for (uint64_t until = now() + 5000000000ull; delivered_ever < sent * (uint64_t)count && now() < until;)
+        pump(epoll, 20);
+}
+
+static uint64_t run(int epoll, double rate, uint64_t sent) {
     uint64_t start = now() + (uint64_t)(warm * 1e9), end = start + (uint64_t)(seconds * 1e9);
-    uint64_t sent = 0, begun_at = 0, stalls = 0, next = now(), last = now();
+    uint64_t begun_at = 0, stalls = 0, next = now(), last = now();
     double cpu = 0;
     since_last = count;
     for (uint64_t t; (t = now()) < end;) {
         if (!begun_at && t >= start) {
             memset(bins, 0, sizeof bins);
-            deliveries = received_bytes = longest = stalls = 0;
+            deliveries = received_bytes = longest = stalls = compressed = 0;
             cpu = own_cpu();
             begun_at = t;
             printf("begin\n");
@@ -274,9 +278,51 @@ int main(int argc, char **argv) {
     }
     double elapsed = (now() - begun_at) / 1e9;
     printf("{\"seconds\":%.3f,\"deliveries\":%llu,\"p50\":%.2f,\"p99\":%.2f,\"longest\":%.2f,\"bytes\":%llu,"
-           "\"cores\":%.3f,\"errors\":%llu,\"stalls\":%llu}\n",
+           "\"cores\":%.3f,\"errors\":%llu,\"stalls\":%llu,\"compressed\":%llu}\n",
            elapsed, (unsigned long long)deliveries, percentile(.5), percentile(.99), longest / 1e6,
            (unsigned long long)received_bytes, (own_cpu() - cpu) / elapsed, (unsigned long long)errors,
-           (unsigned long long)stalls);
+           (unsigned long long)stalls, (unsigned long long)compressed);
+    fflush(stdout);
+    return sent;
+}
+
+int main(int argc, char **argv) {
+    for (int option; (option = getopt(argc, argv, "p:u:n:k:t:r:s:a:j:w:f:b:d")) != -1;) switch (option) {
+        case 'p': port = atoi(optarg); break;
+        case 'u': path = optarg; break;
+        case 'n': count = atoi(optarg); break;
+        case 'k': publishers = atoi(optarg); break;
+        case 't': seconds = atof(optarg); break;
+        case 'r': read_rates(optarg); break;
+        case 's': size = atoi(optarg); break;
+        case 'a': authenticate = optarg; break;
+        case 'j': join = optarg; break;
+        case 'w': ready_word = optarg; break;
+        case 'f': format = optarg; break;
+        case 'b': warm = atof(optarg); break;
+        case 'd': deflate = 1; break;
+        default: return 2;
+    }
+    if (count < 1 || publishers < 1 || publishers > count || size < 24 || size > 4000 || seconds > 120 || loads < 1 ||
+        !strstr(format, "%s") || (join && !ready_word)) {
+        fprintf(stderr, "wsload: these arguments do not go together\n");
+        return 2;
+    }
+    alarm((unsigned)(loads * (seconds + warm + 5)) + 120);
+    int epoll = epoll_create1(0);
+    connections = calloc(count, sizeof *connections);
+    uint64_t started = now(), sent = 0;
+    for (int i = 0; i < count; i++) {
+        dial(epoll, i);
+        while (waiting >= PENDING) pump(epoll, 20);
+    }
+    while (ready < count) pump(epoll, 50);
+    printf("connected {\"seconds\":%.3f}\n", (now() - started) / 1e9);
+    fflush(stdout);
+    for (uint64_t until = now() + 500000000; now() < until;) pump(epoll, 20);
+    for (int load = 0; load < loads; load++) {
+        sent = run(epoll, rates[load], sent);
+        drain(epoll, sent);
+    }
     return 0;
 }
