@@ -209,6 +209,9 @@ class Settings:
     retention_days: int = _setting(0, "recordings are deleted after this; 0: never, days")
     disk_min_free: int = _setting(1024 * 1024 * 1024, "with less free disk no new recording starts, bytes")
     spool_max_bytes: int = _setting(8 * 1024 * 1024 * 1024, "segments waiting for a store that is down, bytes")
+    sound_children: int = _setting(
+        8, "broadcasts whose sound is made in another codec (AAC, Opus) at once, each by a child process; 0: none"
+    )
     thumbnail_seconds: float = _setting(10.0, "age at which the picture of a live broadcast is renewed, s")
 
     # viewers, chat

@@ -32,14 +32,33 @@ class ChildFailed(Exception):
     """The child died, hung, or said that it cannot decode this."""
 
 
-def limit_child() -> None:
+def limit_child(niceness: int = NICENESS) -> None:
     """Called in the child before it decodes anything: memory, no core, no file to write, a lower priority."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     with contextlib.suppress(ValueError, OSError):
         # macOS refuses RLIMIT_AS; the request's time limit is what is left there
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    os.nice(NICENESS)
+    os.nice(niceness)
+
+
+def seal_child() -> None:
+    """Called in the child once all that it needs is loaded: from here on it opens no file and no socket."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
+async def spawn(module: str) -> asyncio.subprocess.Process:
+    """`python -m module` with pipes, and of the environment only what it needs to start."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
+        start_new_session=True,
+    )
 
 
 class Child:
@@ -92,16 +111,7 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:  # killed while it was idle: nobody's fault
             self._served = 0
-            process = self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                self._module,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
-                start_new_session=True,
-            )
+            process = self._process = await spawn(self._module)
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(LENGTH.pack(len(request)))

@@ -15,6 +15,7 @@ from uuid import UUID
 from media.ingest.rtmp import RtmpOptions, RtmpServer
 from media.package.live import PackageOptions
 from media.transcode.image import Images
+from media.transcode.sounds import Sounds
 from media.transcode.thumbnail import Thumbnailer
 from realtime.broker.memory import MemoryBroker
 from realtime.broker.redis import RedisBroker
@@ -248,6 +249,7 @@ class Wiring:
     async def _start_features(self) -> None:
         settings = self.settings
         self.channels = Channels(self.database)
+        self.sounds = Sounds(settings.sound_children)
         self.thumbnails = Thumbnails(Thumbnailer(), self.spool, self.database, settings.thumbnail_seconds)
         self.director = Director(
             self.database,
@@ -316,6 +318,7 @@ class Wiring:
             waiting=settings.media_waiting,
         )
         self._closing.push_async_callback(self.thumbnails.close)
+        self._closing.push_async_callback(self.sounds.close)
         self.worker = self._worker()
         await self.worker.start()
         self._closing.push_async_callback(self.worker.close)
