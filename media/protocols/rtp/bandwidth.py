@@ -83,6 +83,11 @@ class BandwidthEstimator:
         remb = self._remb if self._now - self._remb_at <= REMB_LIFE else math.inf
         return int(max(self._lowest, min(self._highest, self._delay_rate, self._loss_rate, remb)))
 
+    @property
+    def decreased(self) -> float:
+        """When the path last showed its limit, by a delay that grew or by loss; -inf: never."""
+        return max(self._decreased, self._loss_decreased)
+
     def rtt(self, seconds: float) -> None:
         """As the last receiver report tells, see `clock.round_trip`."""
         self._rtt = min(max(seconds, 0.01), 2.0)
