@@ -25,7 +25,7 @@ def obus(data: bytes) -> Iterator[tuple[int, int, int, int]]:
             raise MediaError("the AV1 stream holds a damaged OBU")
         size = len(data) - body
         if head & 2:
-            size, body = _leb128(data, body)
+            size, body = leb128(data, body)
         if body + size > len(data):
             raise MediaError("the AV1 stream holds an OBU that ends too early")
         yield head >> 3 & 15, at, body, body + size
@@ -49,9 +49,79 @@ def parse_av1c(config: bytes) -> VideoConfig:
         raise MediaError("the AV1 sequence header is not an AV1CodecConfigurationRecord")
     for kind, _, body, end in obus(config[4:]):
         if kind == SEQUENCE_HEADER:
-            width, height, rate = _sequence(config[4 + body : 4 + end])
+            r = BitReader(config[4 + body : 4 + end])
+            width, height, rate = _sequence(r)
             return VideoConfig(_codec_string(config), width, height, rate)
     raise MediaError("the AV1 configuration holds no sequence header")
+
+
+def build_av1c(header: bytes) -> bytes:
+    """AV1CodecConfigurationRecord of a sequence header OBU, whole and with its size. Raises MediaError."""
+    kind, _, body, end = next(obus(header), (0, 0, 0, 0))
+    if kind != SEQUENCE_HEADER:
+        raise MediaError("the AV1 stream has no sequence header")
+    payload = header[body:end]
+    r = BitReader(payload)
+    _sequence(r)
+    reduced = bool(payload[0] & 8)
+    if not reduced and r.flag():
+        r.skip(7)
+    r.skip(3)
+    if not reduced:
+        r.skip(4)
+        order = r.flag()
+        if order:
+            r.skip(2)
+        if (r.flag() or r.flag()) and not r.flag():  # screen content tools, chosen in each frame or forced
+            r.skip(1)
+        if order:
+            r.skip(3)
+    r.skip(3)
+    profile = payload[0] >> 5
+    level, tier = _level(payload, reduced=reduced)
+    first = 0x81, profile << 5 | level, tier << 7 | _colours(r, profile), 0
+    return bytes(first) + header[:end]
+
+
+def _level(payload: bytes, *, reduced: bool) -> tuple[int, int]:
+    """seq_level_idx and seq_tier of the first operating point (5.5.1)."""
+    r = BitReader(payload)
+    r.skip(5)
+    if reduced:
+        return r.bits(5), 0
+    if r.flag():
+        r.skip(64)
+        if r.flag():
+            _uvlc(r)
+        if r.flag():
+            r.skip(5 + 32 + 5 + 5)
+    r.skip(1 + 5 + 12)
+    level = r.bits(5)
+    return level, r.bits(1) if level > 7 else 0
+
+
+def _colours(r: BitReader, profile: int) -> int:
+    """The seven low bits of av1C's third byte, from color_config (5.5.2)."""
+    high = r.flag()
+    twelve = profile == 2 and high and r.flag()
+    mono = profile != 1 and r.flag()
+    described = (r.bits(8), r.bits(8), r.bits(8)) if r.flag() else (2, 2, 2)
+    across = down = True
+    place = 0
+    if mono:
+        r.skip(1)
+    elif described == (1, 13, 0):
+        across = down = False
+    else:
+        r.skip(1)
+        if profile == 1:
+            across = down = False
+        elif profile == 2:
+            across = r.flag() if twelve else True
+            down = across and twelve and r.flag()
+        if across and down:
+            place = r.bits(2)
+    return high << 6 | twelve << 5 | mono << 4 | across << 3 | down << 2 | place
 
 
 def _codec_string(config: bytes) -> str:
@@ -62,7 +132,8 @@ def _codec_string(config: bytes) -> str:
     return f"av01.{profile}.{level:02d}{tier}.{depth:02d}"
 
 
-def _leb128(data: bytes, at: int) -> tuple[int, int]:
+def leb128(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins at `at`, and where it ends (4.10.5). Raises MediaError."""
     value = 0
     for i in range(8):
         if at >= len(data):
@@ -75,9 +146,8 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
     raise MediaError("the AV1 stream holds a damaged size")
 
 
-def _sequence(data: bytes) -> tuple[int, int, float]:
-    """Width, height, frame rate of a sequence header OBU's payload (5.5.1)."""
-    r = BitReader(data)
+def _sequence(r: BitReader) -> tuple[int, int, float]:
+    """Width, height, frame rate of a sequence header OBU's payload (5.5.1), read as far as them."""
     r.skip(4)  # seq_profile, still_picture
     rate = 0.0
     if r.flag():  # reduced_still_picture_header
@@ -105,6 +175,15 @@ def _sequence(data: bytes) -> tuple[int, int, float]:
     width, height = r.bits(width_bits) + 1, r.bits(height_bits) + 1
     check_size(width, height)
     return width, height, rate if rate <= 1000 else 0.0
+
+
+def build_leb128(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
 def _uvlc(r: BitReader) -> int:
