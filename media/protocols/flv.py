@@ -2,6 +2,8 @@
 
 `parse_video` and `parse_audio` tell what a body is and where its payload lies. What nobody can carry here raises
 UnsupportedMedia with a sentence for the encoder's owner; what cannot be read raises MediaError.
+
+`header` and `frame` are the way back: the body of a track's sequence header and of one of its frames.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from media.protocols.errors import MediaError, UnsupportedMedia
-from media.samples import Codec
+from media.protocols.opus import MAGIC
+from media.samples import Codec, Sample, Track
 
 
 class Action(IntEnum):
@@ -54,8 +57,17 @@ _LEGACY_AUDIO = {
 }
 _FOURCC_VIDEO = {b"avc1": Codec.H264, b"hvc1": Codec.HEVC, b"av01": Codec.AV1, b"vp09": Codec.VP9}
 _FOURCC_AUDIO = {b"mp4a": Codec.AAC, b"Opus": Codec.OPUS}
-_KEY = 1
+_FOURCC = {codec: fourcc for fourcc, codec in (*_FOURCC_VIDEO.items(), *_FOURCC_AUDIO.items())}
+_KEY, _INTER = 1, 2
 _COMMAND = 5
+_AAC = 0xAF
+"""AAC, 44 kHz, 16 bits, stereo: what every AAC tag says, whatever the sound is (FLV 10.1, E.4.2.1)."""
+_ENHANCED_AUDIO = 0x90
+_ENHANCED_VIDEO = 0x80
+_MOST_COMPOSITION = 0x7FFFFF
+
+LEGACY = frozenset({Codec.H264, Codec.AAC})
+"""What every target of RTMP takes; the rest is written as Enhanced RTMP has it."""
 
 
 def parse_video(body: bytes) -> Tag:
@@ -93,6 +105,41 @@ def parse_audio(body: bytes) -> Tag:
         return _enhanced_audio(body)
     name = _LEGACY_AUDIO.get(format, f"codec {format}")
     raise UnsupportedMedia(f"{name} sound cannot be carried: set the encoder to AAC or Opus")
+
+
+def header(track: Track) -> bytes:
+    """The sequence header, which goes before the first frame of its track."""
+    codec, config = track.codec, track.config
+    if codec is Codec.H264:
+        return bytes((_KEY << 4 | 7, 0, 0, 0, 0)) + config
+    if codec is Codec.AAC:
+        return bytes((_AAC, 0)) + config
+    if codec is Codec.OPUS:
+        return bytes((_ENHANCED_AUDIO,)) + _FOURCC[codec] + MAGIC + config
+    return bytes((_ENHANCED_VIDEO | _KEY << 4,)) + _FOURCC[codec] + config
+
+
+def frame(codec: Codec, sample: Sample, composition: int = 0) -> bytes:
+    """composition: presentation minus decode time, ms."""
+    if codec is Codec.AAC:
+        return bytes((_AAC, 1)) + sample.data
+    if codec is Codec.OPUS:
+        return bytes((_ENHANCED_AUDIO | 1,)) + _FOURCC[codec] + sample.data
+    kind = (_KEY if sample.key else _INTER) << 4
+    if codec in (Codec.AV1, Codec.VP9):
+        return bytes((_ENHANCED_VIDEO | kind | 1,)) + _FOURCC[codec] + sample.data
+    offset = max(-_MOST_COMPOSITION, min(composition, _MOST_COMPOSITION)) & 0xFFFFFF
+    late = offset.to_bytes(3, "big")
+    if codec is Codec.H264:
+        return bytes((kind | 7, 1)) + late + sample.data
+    return bytes((_ENHANCED_VIDEO | kind | 1,)) + _FOURCC[codec] + late + sample.data
+
+
+def codec_id(codec: Codec) -> int:
+    """What onMetaData says of a track: FLV's number, or the FourCC as one (Enhanced RTMP, "Metadata Frame")."""
+    if codec in LEGACY:
+        return 7 if codec is Codec.H264 else 10
+    return int.from_bytes(_FOURCC[codec], "big")
 
 
 def _enhanced_video(body: bytes) -> Tag:
