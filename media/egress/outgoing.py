@@ -84,15 +84,14 @@ class Outgoing:
         self.overhead = self._header.size
 
     def build(
-        self, payloads: Sequence[bytes], ts: int, format: Format, transport: int, *, last: bool = True
+        self, payloads: Sequence[bytes], size: int, ts: int, format: Format, transport: int, *, last: bool = True
     ) -> list[bytes]:
-        """The packets of a frame, or of a part of it. ts: ticks of the programme. transport: the first packet's
-        transport-wide number. last: the frame ends with them."""
+        """The packets of a frame, or of a part of it, whose payloads have `size` bytes. ts: ticks of the programme.
+        transport: the first packet's transport-wide number. last: the frame ends with them."""
         number = self._next
         count = len(payloads)
         packets = self._packets(payloads, number, ts, format, transport, last)
         self._next = number + count
-        size = sum(map(len, payloads))
         self.packets += count
         self.octets += size
         self.last_ts = ts

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from media.egress.batchlog import BatchLog, split_feedback
 from media.egress.clock import ProgrammeClock
 from media.egress.feed import Feed, Frame
 from media.egress.layers import Chooser, Picture
@@ -25,8 +26,6 @@ from media.protocols.errors import RtpError
 from media.protocols.rtp import rtcp
 from media.protocols.rtp.bandwidth import BandwidthEstimator
 from media.protocols.rtp.clock import round_trip
-from media.protocols.rtp.feedback import TransportFeedback
-from media.protocols.rtp.twcc import SendLog
 from media.samples import VIDEO_TIMESCALE, Codec, Kind
 
 log = logging.getLogger(__name__)
@@ -131,8 +130,7 @@ class Viewer:
         self._peer: Peer | None = None
         self._video = self._outgoing(Kind.VIDEO, VIDEO_TIMESCALE)
         self._audio = self._outgoing(Kind.AUDIO, AUDIO_RATE)
-        self._sent = SendLog()
-        self._transport = 0
+        self._log = BatchLog()
         self._feedback = False
         self._told = 0  # the highest number that a receiver report told of
         self._waiting = True
@@ -180,16 +178,18 @@ class Viewer:
         """Viewers send none."""
 
     def on_rtcp(self, packet: bytes) -> None:
+        now = time.monotonic()
         try:
-            parts = rtcp.parse(packet)
+            feedback, rest = split_feedback(packet)
+            for body in feedback:
+                told = self._log.told(body)
+                self._feedback = True
+                self.estimator.feedback(told.came, now, lost=told.lost, told=told.packets)
+            parts = rtcp.parse(rest) if rest else []
         except RtpError:
             return
-        now = time.monotonic()
         for part in parts:
-            if isinstance(part, TransportFeedback):
-                self._feedback = True
-                self.estimator.feedback(self._sent.acknowledged(part), now)
-            elif isinstance(part, rtcp.Nack):
+            if isinstance(part, rtcp.Nack):
                 self._again(part, now)
             elif isinstance(part, rtcp.Pli):
                 self._wish(part.source, now)
@@ -270,7 +270,7 @@ class Viewer:
             return
         format = section.formats.get(Codec.OPUS)
         if format is not None:
-            self._send(out, frame.payloads, frame.ts, format, now, last=False)
+            self._send(out, frame.payloads, frame.size, frame.ts, format, now, last=False)
 
     def _picture(self, frame: Frame, now: float) -> None:
         out = self._video
@@ -288,20 +288,24 @@ class Viewer:
             self._tokens -= frame.size
             format = self._format(frame)
             if format is not None:
-                self._send(out, frame.payloads, ts, format, now)
+                self._send(out, frame.payloads, frame.size, ts, format, now)
         else:
             self._queue(frame, ts, now)
 
     def _send(
-        self, out: Outgoing, payloads: Sequence[bytes], ts: int, format: Format, now: float, *, last: bool = True
+        self,
+        out: Outgoing,
+        payloads: Sequence[bytes],
+        size: int,
+        ts: int,
+        format: Format,
+        now: float,
+        *,
+        last: bool = True,
     ) -> None:
-        first = self._transport
-        packets = out.build(payloads, ts, format, first, last=last)
+        packets = out.build(payloads, size, ts, format, self._log.next, last=last)
         if out.numbered:
-            self._transport = first + len(packets)
-            sent = self._sent.sent
-            for packet in packets:
-                sent(now, len(packet))
+            self._log.sent(now, len(packets), size + len(packets) * out.overhead)
         assert self._peer is not None
         self._peer.send_rtp_batch(packets)
 
@@ -365,7 +369,7 @@ class Viewer:
             self._backlog_bytes -= size
             format = self._format(frame)
             if format is not None:
-                self._send(out, payloads[done:stop], ts, format, now, last=stop == len(payloads))
+                self._send(out, payloads[done:stop], size, ts, format, now, last=stop == len(payloads))
             if stop < len(payloads):
                 backlog[0] = (frame, ts, stop)
                 break
@@ -418,14 +422,13 @@ class Viewer:
         for sequence in nack.sequences:
             if self._repair <= 0:
                 break
-            found = out.again(sequence, self._transport)
+            found = out.again(sequence, self._log.next)
             if found is None:
                 continue
             packet, is_new = found
             self._repair -= len(packet)
             if is_new and out.numbered:
-                self._transport += 1
-                self._sent.sent(now, len(packet))
+                self._log.sent(now, 1, len(packet))
             packets.append(packet)
         if packets:
             peer.send_rtp_batch(packets)

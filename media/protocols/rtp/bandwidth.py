@@ -96,8 +96,9 @@ class BandwidthEstimator:
         self._now = max(self._now, now)
         self._remb, self._remb_at = float(bitrate), now
 
-    def feedback(self, acked: Sequence[Acked], now: float) -> None:
-        """What one feedback message told, in the order of sending."""
+    def feedback(self, acked: Sequence[Acked], now: float, *, lost: int = -1, told: int = 0) -> None:
+        """What one feedback message told, in the order of sending. lost, told: packets, where `acked` is of batches
+        that came in part or whole."""
         self._now = max(self._now, now)
         came = sorted((packet.arrived, packet) for packet in acked if packet.arrived is not None)
         for arrived, packet in came:
@@ -109,7 +110,9 @@ class BandwidthEstimator:
         if came:
             self._follow_delay(now)
         self._probe_result(now)
-        self._follow_loss(len(acked) - len(came), len(acked), now)
+        if lost < 0:
+            lost, told = len(acked) - len(came), len(acked)
+        self._follow_loss(lost, told, now)
 
     def reported_loss(self, fraction: float, packets: int, now: float) -> None:
         """From receiver reports, for a peer that sends no transport-wide feedback. fraction: 0 to 1, of `packets`."""
