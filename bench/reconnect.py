@@ -105,6 +105,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     columns = [
+        "connections",
         "hold it again, s",
         "have all, s",
         "server CPU, s",

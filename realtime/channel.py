@@ -36,7 +36,9 @@ class Channel:
         self.idle_since = 0.0
         # viewers
         self.newcomers: set[str] = set()  # since presence was last told
-        self.present: frozenset[str] = frozenset()  # over all nodes, as last read
+        self._present: frozenset[str] = frozenset()
+        self._beyond: set[str] = set()  # who came since that was read
+        self._viewers: dict[str, int] = {}  # connections of each, here
         self.counted: int | None = None  # the product's count, which goes before ours…
         self.counted_until = math.inf  # …until then
         self.shown: int | None = None  # the count that subscribers know
@@ -63,12 +65,26 @@ class Channel:
 
     # holders
 
+    @property
+    def present(self) -> frozenset[str]:
+        """Viewers over all nodes, as last read."""
+        return self._present
+
+    @present.setter
+    def present(self, keys: frozenset[str]) -> None:
+        self._present = keys
+        self._beyond = (self._viewers.keys() | self.newcomers) - keys
+
     def add(self, session: Session) -> None:
         """The session has been told everything up to `offset`."""
         self._holders.setdefault(session.codec, {})[session] = None
         self.outbox.join(session)
         session.channels.add(self.name)
-        self.newcomers.add(session.viewer)
+        viewer = session.viewer
+        self.newcomers.add(viewer)
+        self._viewers[viewer] = self._viewers.get(viewer, 0) + 1
+        if viewer not in self._present:
+            self._beyond.add(viewer)
 
     def remove(self, session: Session) -> bool:
         session.channels.discard(self.name)
@@ -79,6 +95,11 @@ class Channel:
         if not group:
             del self._holders[session.codec]
         self.outbox.leave(session)
+        left = self._viewers[session.viewer] - 1
+        if left:
+            self._viewers[session.viewer] = left
+        else:
+            del self._viewers[session.viewer]
         return True
 
     def holds(self, session: Session) -> bool:
@@ -91,12 +112,13 @@ class Channel:
         return sum(len(group) for group in self._holders.values())
 
     def viewer_keys(self) -> set[str]:
-        return {session.viewer for group in self._holders.values() for session in group}
+        return set(self._viewers)
 
     def viewers(self) -> int:
+        """Asked by everybody who comes: a crowd is not counted anew for each of them."""
         if self.counted is not None:
             return self.counted
-        return len(self.viewer_keys() | self.newcomers | self.present)
+        return len(self._present) + len(self._beyond)
 
     # saying something
 
