@@ -6,6 +6,8 @@ ProtocolError
 ├── AmfError          a value that cannot be read
 ├── CommandError      a message that makes no sense here
 ├── RtpError          an RTP or RTCP packet that cannot be read
+├── StunError         a STUN message that cannot be read
+├── SdpError          a session description that cannot be read, or has nothing that we can take
 ├── MediaError        a sequence header or frame that cannot be read
 ├── TimestampError    a clock that cannot be followed
 └── UnsupportedMedia  well formed, but not something we carry
@@ -39,6 +41,14 @@ class CommandError(ProtocolError):
 
 
 class RtpError(ProtocolError):
+    pass
+
+
+class StunError(ProtocolError):
+    pass
+
+
+class SdpError(ProtocolError):
     pass
 
 
