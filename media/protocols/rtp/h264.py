@@ -37,7 +37,7 @@ class H264Depacketizer(Depacketizer):
         super().__init__(max_frame=max_frame)
         self._sps: dict[bytes, None] = {}
         self._pps: dict[bytes, None] = {}
-        self._config: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())
+        self._config: tuple[tuple[bytes, ...], tuple[bytes, ...]] | None = None  # the sets of the current track
         self._fragment = -1  # where in the body the unit lies that is coming in fragments
         self._units = 0
         self._key = self._slices = self._new_sps = self._new_pps = self._sends_sets = False
