@@ -86,6 +86,7 @@ class Server:
             "DATA_DIR": str(self._folder / "data"),
             "HTTP_PORT": str(self.http_port),
             "RTMP_PORT": str(self.rtmp_port),
+            "RTC_PORT": "0",
             "PUBLIC_URL": f"http://127.0.0.1:{self.http_port}",
             **self._settings,
         }

@@ -49,11 +49,14 @@ async def serve(settings: Settings, *, demo: bool) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     http = bind(settings.http_host, settings.http_port, "HTTP_PORT")
-    # RTMP's ports are bound late, when all behind them is there: whether they are free is better known now.
+    # The ports of RTMP and WebRTC are bound late, when all behind them is there: whether they are free is better known
+    # now.
     if settings.rtmp_port:
         bind(settings.rtmp_host, settings.rtmp_port, "RTMP_PORT").close()
     if settings.tls_cert and settings.rtmps_port:
         bind(settings.rtmp_host, settings.rtmps_port, "RTMPS_PORT").close()
+    if settings.rtc_port:
+        bind(settings.rtc_host, settings.rtc_port, "RTC_PORT", socket.SOCK_DGRAM).close()
     server = Server(settings)
     demonstration: asyncio.Task[None] | None = None
     try:
@@ -80,11 +83,12 @@ async def serve(settings: Settings, *, demo: bool) -> None:
         await server.close()
 
 
-def bind(host: str, port: int, name: str) -> socket.socket:
+def bind(host: str, port: int, name: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """The listening socket, before anything else is started. Raises CannotStart."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, kind)
+    if kind == socket.SOCK_STREAM:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -196,6 +196,30 @@ class Settings:
         30.0, "a publisher whose media runs further ahead of the clock than this is closed; 0: no limit, s"
     )
 
+    # WebRTC
+    rtc_host: str = _setting("", "address the UDP port of WebRTC listens on, no name; empty: all, IPv4 and IPv6")
+    rtc_port: int = _setting(8189, "UDP port of WebRTC, one for all sessions; 0: any free one")
+    public_ip: str = _setting(
+        "",
+        "addresses, comma-separated, that browsers are told for WebRTC, where a router or a container stands before "
+        "the server; empty: those of the machine",
+    )
+    rtc_max_peers: int = _setting(2000, "WebRTC sessions at once, publishers and viewers together")
+    rtc_socket_buffer: int = _setting(
+        8 * 1024 * 1024, "buffer asked for each way of the UDP port; the system may grant less, bytes"
+    )
+    rtc_connect_timeout: float = _setting(30.0, "a WebRTC session that is not connected after this is closed, s")
+    rtc_consent_timeout: float = _setting(
+        30.0, "a WebRTC session whose other side gives no proven sign of life this long is closed, s"
+    )
+    rtc_max_handshakes: int = _setting(200, "DTLS handshakes under way at once; further ones wait")
+    rtc_bad_per_address: int = _setting(
+        50, "STUN messages in a second that one address may get wrong before no more are read"
+    )
+    rtc_errors_per_second: int = _setting(500, "wrong STUN messages that are answered in a second, of all addresses")
+    rtc_paths_per_peer: int = _setting(16, "addresses that one WebRTC session may be heard from")
+    rtc_sources_per_peer: int = _setting(64, "RTP sources (SSRC) that one WebRTC session may send")
+
     # packaging
     segment_seconds: float = _setting(2.0, "a segment is cut at the first key frame after this, s")
     target_duration: int = _setting(4, "EXT-X-TARGETDURATION: a longer group of pictures is cut without a key frame, s")
@@ -212,6 +236,17 @@ class Settings:
     sound_children: int = _setting(
         8, "broadcasts whose sound is made in another codec (AAC, Opus) at once, each by a child process; 0: none"
     )
+    restream_targets: int = _setting(5, "RTMP servers elsewhere that the broadcasts of one account are pushed on to")
+    restream_ports: str = _setting(
+        "1935,443", "ports, comma-separated, that may be pushed to; OUTGOING_ALLOWED adds addresses that are not public"
+    )
+    restream_queue_bytes: int = _setting(
+        4 << 20, "what waits for a slow target; beyond it frames are left out up to the next key frame, bytes"
+    )
+    restream_timeout: float = _setting(
+        10.0, "a target is left that is not connected, does not let us publish or takes nothing this long, s"
+    )
+    restream_pause: float = _setting(60.0, "the pauses between attempts to reach a target grow to this, s")
     thumbnail_seconds: float = _setting(10.0, "age at which the picture of a live broadcast is renewed, s")
 
     # viewers, chat
@@ -236,6 +271,14 @@ class Settings:
     chat_clear_most: int = _setting(100, "latest messages of a person that may be deleted with a ban")
     chat_state_messages: int = _setting(50, "latest messages in the state of a chat")
     chat_state_seconds: float = _setting(1.0, "how long what crowds ask of a chat is answered from memory, s")
+    presence_most: int = _setting(
+        200, "people in one channel that are told by name; of more a sample is, and how many they are"
+    )
+    presence_sample: int = _setting(20, "how many people that sample has")
+    presence_leave_seconds: float = _setting(6.0, "who was missing in a channel so long is told to have left, s")
+    typing_seconds: float = _setting(6.0, "who does not say again that he is typing is shown so long, s")
+    typing_every: float = _setting(1.0, "a person may say so often in one channel that he is typing, s")
+    typing_named: int = _setting(3, "how many of those who type are named; of the others the number is told")
     follows_most: str = _setting(
         "free=2000, basic=5000, pro=5000, enterprise=10000",
         "how many people an account may follow, by tier; one number without a tier is for all",
@@ -315,7 +358,7 @@ class Settings:
                 yield f"{f.name.upper()} is '{value}'; it takes a number"
             elif isinstance(value, int | float) and value < 0:
                 yield f"{f.name.upper()} is {value}; it cannot be negative"
-        for name in ("http_port", "rtmp_port", "rtmps_port", "smtp_port"):
+        for name in ("http_port", "rtmp_port", "rtmps_port", "rtc_port", "smtp_port"):
             if getattr(self, name) > 65535:
                 yield f"{name.upper()} is {getattr(self, name)}; a port is at most 65535"
         for name, schemes in _SCHEMES.items():
@@ -356,6 +399,11 @@ _ABOVE_ZERO = (
     "body_timeout",
     "body_timeout_auth",
     "body_timeout_upload",
+    "rtc_connect_timeout",
+    "rtc_consent_timeout",
+    "rtc_max_handshakes",
+    "rtc_paths_per_peer",
+    "rtc_socket_buffer",
 )
 _SCHEMES = {
     "public_url": ("http://", "https://"),

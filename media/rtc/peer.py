@@ -121,6 +121,10 @@ class Peer:
             "refused": dict(self.refused),
         }
 
+    def packets(self) -> dict[str, int]:
+        """By what became of them."""
+        return {"received": self.received_packets, "sent": self.sent_packets, "unsent": self.unsent, **self.refused}
+
     # sending
 
     def send_rtp(self, packet: Packet) -> None:

@@ -12,6 +12,7 @@ import logging
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from media.protocols import stun
@@ -67,6 +68,7 @@ class RtcPort:
             "unsendable": 0,
         }
         self._total_peers = 0
+        self._gone: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Raises OSError when the port cannot be had."""
@@ -108,8 +110,22 @@ class RtcPort:
             "total_peers": self._total_peers,
             "receive_buffer_bytes": buffer,
             "segments": self.segments,
+            "packets": self.packets(),
             **self._counts,
         }
+
+    @property
+    def count(self) -> int:
+        """Peers, connected or not."""
+        return len(self._peers)
+
+    def packets(self) -> dict[str, int]:
+        """By what became of them, of all peers since the start."""
+        total = Counter({"received": 0, "sent": 0, "unsent": 0})
+        total.update(self._gone)
+        for peer in self._peers:
+            total.update(peer.packets())
+        return dict(total)
 
     def candidates(self) -> list[str]:
         """Lines for SDP, as `a=candidate:…`."""
@@ -151,7 +167,8 @@ class RtcPort:
         self._shaking.discard(peer)
 
     def forget(self, peer: Peer) -> None:
-        self._peers.pop(peer, None)
+        if self._peers.pop(peer, True) is None:
+            self._gone.update(peer.packets())
         self._shaking.discard(peer)
         for ufrag in peer.agent.known:
             self._by_ufrag.pop(ufrag, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pylibsrtp import Session, ffi, lib
+from pylibsrtp import Session, ffi, lib  # type: ignore[attr-defined]  # it does not say that it exports them
 
 SLOT = 2048
 SLOTS = 64

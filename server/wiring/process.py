@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from media.egress.restream import RestreamOptions
 from media.ingest.rtmp import RtmpOptions, RtmpServer
 from media.package.live import PackageOptions
 from media.transcode.image import Images
@@ -21,6 +22,7 @@ from realtime.broker.memory import MemoryBroker
 from realtime.broker.redis import RedisBroker
 from realtime.events import Events
 from realtime.hub import Hub, HubOptions
+from realtime.presence import Presence
 from realtime.presence.memory import MemoryPresence
 from realtime.presence.redis import RedisPresence
 from realtime.protocol.codes import ErrorCode
@@ -30,6 +32,7 @@ from realtime.ticks import ticks
 from server.community.chat.channel import ChatChannels, StaffChannels
 from server.community.chat.service import Chat
 from server.community.follows.lists import Lists
+from server.community.presence.discretion import Discretion
 from server.identity.accounts.recovery import ResetMails
 from server.identity.apikeys.service import Keys
 from server.identity.factors.service import Factors
@@ -56,9 +59,23 @@ from server.streaming.channels.service import Channels
 from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
+from server.streaming.restream.dialer import Dialer
+from server.streaming.restream.pushes import Pushes
+from server.streaming.restream.service import Restreams
 from server.trust.audit.service import AuditLog
 from server.wiring.audience import FollowAudience
-from server.wiring.choices import MIGRATIONS, CannotStart, chat_options, delivery_of, node_id_of, object_store, tls_of
+from server.wiring.choices import (
+    MIGRATIONS,
+    CannotStart,
+    chat_options,
+    crowds_of,
+    delivery_of,
+    node_id_of,
+    object_store,
+    tls_of,
+    typing_of,
+)
+from server.wiring.rtc import start_rtc
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -184,19 +201,25 @@ class Wiring:
 
     async def _start_realtime(self) -> None:
         settings = self.settings
+        self.people = People(self.database, self.objects, self.jobs, self.mailer, self.audit, self.secrets, settings)
+        self.discretion = Discretion(self.people.profiles)
         linger = settings.viewer_seconds
         try:
-            options = HubOptions(ticks=ticks(settings.socket_ticks))
+            options = HubOptions(
+                ticks=ticks(settings.socket_ticks), crowds=crowds_of(settings), typing=typing_of(settings)
+            )
         except ValueError as error:
             raise SettingError(f"SOCKET_TICKS: {error}") from None
         self.limits = Limits(settings.redis_url)
         self.limits.start()
         self._closing.push_async_callback(self.limits.close)
         if settings.redis_url:
-            there, self.bus = RedisPresence(settings.redis_url, linger=linger), RedisBroker(settings.redis_url)
-            self.hub = Hub(self.bus, there, node=self.node, options=options)
+            there: Presence = RedisPresence(settings.redis_url, linger=linger)
+            self.bus = RedisBroker(settings.redis_url)
+            self.hub = Hub(self.bus, there, node=self.node, options=options, discretion=self.discretion)
         else:
-            self.hub = Hub(MemoryBroker(), MemoryPresence(linger), node=self.node, options=options)
+            there = MemoryPresence(linger)
+            self.hub = Hub(MemoryBroker(), there, node=self.node, options=options, discretion=self.discretion)
         self.identity = Identity(self.database, settings, mailer=self.mailer, audit=self.audit, secrets=self.secrets)
         await self.identity.start()
         self._closing.push_async_callback(self.identity.close)
@@ -306,6 +329,7 @@ class Wiring:
         self._closing.push_async_callback(self.hub.close)
         await self.sockets.start()
         self.identity.on_ended(self._doubt)
+        self.identity.on_ended(self.discretion.forget)
         self._closing.push_async_callback(self.sockets.close)
         await self.viewers.start()
         self._closing.push_async_callback(self.viewers.close)
@@ -324,6 +348,9 @@ class Wiring:
         self._closing.push_async_callback(self.worker.close)
         await self.director.start()
         self._closing.push_async_callback(self.director.close)
+        self.rtc = await start_rtc(settings)
+        self._closing.push_async_callback(self.rtc.close)
+        await self._start_restreams()
 
         tls = tls_of(settings)
         self.rtmp = RtmpServer(
@@ -356,10 +383,29 @@ class Wiring:
         self._closing.push_async_callback(self.rtmp.close)
         self.addresses = Addresses(settings.public_url, self.rtmp.port, self.rtmp.tls_port or None)
 
+    async def _start_restreams(self) -> None:
+        settings = self.settings
+        reach = Reachable(settings.restream_ports, settings.outgoing_allowed, setting="RESTREAM_PORTS")
+        self.pushes = Pushes(
+            self.database,
+            self.secrets,
+            self.director,
+            Dialer(Outgoing(reach), settings.restream_timeout),
+            RestreamOptions(
+                queue=settings.restream_queue_bytes,
+                timeout=settings.restream_timeout,
+                most_pause=settings.restream_pause,
+            ),
+            self.sounds,
+        )
+        await self.pushes.start()
+        self._closing.push_async_callback(self.pushes.close)
+        self.restreams = Restreams(self.database, self.secrets, self.pushes, reach, most=settings.restream_targets)
+
     def _wire_people(self) -> None:
         settings = self.settings
-        self.people = People(self.database, self.objects, self.jobs, self.mailer, self.audit, self.secrets, settings)
         self.identity.recovery.on_handed_over(self.people.streaming.hand_over)
+        self.identity.recovery.on_handed_over(self.people.restream.hand_over)
         self.avatars = Avatars(
             self.database,
             self.objects,
@@ -373,7 +419,9 @@ class Wiring:
         """A stop begins: no new publishers, broadcasts handed to the next process, players and sockets told."""
         self.health.stopping = True
         self.rtmp.stop_accepting()
+        self.rtc.stop_accepting()
         await self.director.close()
+        await self.pushes.close()
         await self.sockets.close(spread=self.settings.drain_seconds / 2)
 
     async def _watch(self) -> None:
@@ -386,6 +434,8 @@ class Wiring:
         metrics.counter("media_answers", "Requests for media answered", lambda: self.media.answered)
         metrics.counter("media_sent_bytes", "Bytes of media answered", lambda: self.media.sent_bytes)
         metrics.gauge("media_waiting_requests", "Blocked playlist and part requests", lambda: self.media.waiting)
+        metrics.gauge("webrtc_peers", "WebRTC sessions", lambda: self.rtc.count)
+        metrics.counter("webrtc_packets", "Packets of WebRTC by what became of them", self.rtc.packets, label="outcome")
         metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: self.spool.pending_bytes)
         metrics.gauge("disk_free_bytes", "Free disk under DATA_DIR", self.spool.disk_free)
         health.add("database", self._database_answers)
@@ -404,6 +454,8 @@ class Wiring:
             ("keys", self.keys),
             ("director", self.director),
             ("rtmp", self.rtmp),
+            ("webrtc", self.rtc),
+            ("restream", self.pushes),
             ("spool", self.spool),
             ("hub", self.hub),
             ("sockets", self.sockets),

@@ -37,6 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         "HTTP_PORT": str(http),
         "RTMP_HOST": "127.0.0.1",
         "RTMP_PORT": str(rtmp),
+        "RTC_PORT": "0",
         "DATA_DIR": str(folder / "var"),
         "DISK_MIN_FREE": "0",
         "RATE_LIMIT_AUTH": "1000/minute",

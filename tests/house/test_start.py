@@ -30,7 +30,7 @@ async def refused(module: str, *arguments: str, typed: str = "", **environ: str)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": "", "HTTP_PORT": "0", "RTMP_PORT": "0", **environ},
+        env={**os.environ, "DATABASE_URL": "", "HTTP_PORT": "0", "RTMP_PORT": "0", "RTC_PORT": "0", **environ},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -64,6 +64,7 @@ async def test_the_log_has_no_secret(tmp_path: Path, database_url: str, log_form
                 "HTTP_PORT": str(free_port()),
                 "RTMP_HOST": "127.0.0.1",
                 "RTMP_PORT": str(free_port()),
+                "RTC_PORT": "0",
                 "DATABASE_URL": database_url,
                 "DATABASE_POOL": "4",
                 "REDIS_URL": "",

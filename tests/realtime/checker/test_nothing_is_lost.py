@@ -49,6 +49,7 @@ class Run:
                 | {
                     "HTTP_PORT": str(free_port()),
                     "RTMP_PORT": str(free_port()),
+                    "RTC_PORT": "0",
                     "NODE_ID": node,
                     "REDIS_URL": redis.url if redis is not None else "",
                     "CHAT_INTERVAL": "0",
@@ -118,17 +119,21 @@ class Run:
             for client in self.clients:
                 all_of_them.create_task(client.run())
             await self.faults.run(SECONDS)
-            for talker in self.talkers:
-                talker.quiet.set()
-            for talker in self.talkers:
-                await asyncio.wait_for(talker.silent.wait(), 30)
-            head = (await self.log())[-1].offset
-            await eventually(
-                lambda: all(sight.place is not None and sight.place[1] >= head for sight in self.record.sights),
-                what="every client at the end of the log",
-            )
-            for client in self.clients:
-                client.stop()
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Nobody begins anything new; returns when all have seen all there is, and have stopped."""
+        for talker in self.talkers:
+            talker.quiet.set()
+        for talker in self.talkers:
+            await asyncio.wait_for(talker.silent.wait(), 30)
+        head = (await self.log())[-1].offset
+        await eventually(
+            lambda: all(sight.place is not None and sight.place[1] >= head for sight in self.record.sights),
+            what="every client at the end of the log",
+        )
+        for client in self.clients:
+            client.stop()
 
     async def log(self) -> list[Entry]:
         """The whole log over HTTP, page after page, from each node in turn."""

@@ -40,7 +40,7 @@ def environment(environment: dict[str, str], redis_url: str, s3: S3) -> dict[str
 @pytest.fixture
 async def second(tmp_path: Path, environment: dict[str, str]) -> AsyncIterator[ServerProcess]:
     """Node b, with a folder of its own."""
-    ports = {"HTTP_PORT": str(free_port()), "RTMP_PORT": str(free_port()), "NODE_ID": "b"}
+    ports = {"HTTP_PORT": str(free_port()), "RTMP_PORT": str(free_port()), "RTC_PORT": "0", "NODE_ID": "b"}
     process = ServerProcess(tmp_path / "b", environment | ports)
     await process.start()
     yield process

@@ -127,6 +127,7 @@ async def place(folder: Path, database_url: str, **settings: Any) -> AsyncIterat
         "database_url": database_url,
         "database_pool": 8,
         "rtmp_port": 0,
+        "rtc_port": 0,
         "http_port": 0,
         **settings,
     }

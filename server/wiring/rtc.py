@@ -1,0 +1,39 @@
+"""The UDP port of WebRTC, as the settings say."""
+
+from __future__ import annotations
+
+from media.rtc.options import RtcOptions
+from media.rtc.port import RtcPort
+from server.settings import SettingError, Settings
+from server.wiring.choices import CannotStart
+
+
+async def start_rtc(settings: Settings) -> RtcPort:
+    try:
+        port = RtcPort(
+            RtcOptions(
+                rtc_host=settings.rtc_host,
+                rtc_port=settings.rtc_port,
+                public_ip=settings.public_ip,
+                rtc_max_peers=settings.rtc_max_peers,
+                rtc_socket_buffer=settings.rtc_socket_buffer,
+                rtc_connect_timeout=settings.rtc_connect_timeout,
+                rtc_consent_timeout=settings.rtc_consent_timeout,
+                rtc_max_handshakes=settings.rtc_max_handshakes,
+                rtc_bad_per_address=settings.rtc_bad_per_address,
+                rtc_errors_per_second=settings.rtc_errors_per_second,
+                rtc_paths_per_peer=settings.rtc_paths_per_peer,
+                rtc_sources_per_peer=settings.rtc_sources_per_peer,
+            )
+        )
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    try:
+        await port.start()
+    except OSError as error:
+        await port.close()
+        raise CannotStart(
+            f"UDP port {settings.rtc_port} cannot be had ({error.strerror}). "
+            "Stop the other program, or set RTC_PORT to a free port."
+        ) from None
+    return port
