@@ -85,6 +85,13 @@ def key_frame(frame: bytes) -> KeyFrame:
     return KeyFrame(profile, depth, chroma, full_range, width, height)
 
 
+def is_key(frame: bytes) -> bool:
+    """Whether the uncompressed header says that it is a key frame: neither one shown again nor of the other type."""
+    if not frame or frame[0] >> 6 != 2:
+        return False
+    return not frame[0] & (0x06 if frame[0] & 0x30 == 0x30 else 0x0C)
+
+
 def key_frame_size(frame: bytes) -> tuple[int, int]:
     """Width and height from a key frame's uncompressed header. Raises MediaError."""
     told = key_frame(frame)

@@ -110,7 +110,7 @@ class Vp9Depacketizer(Depacketizer):
             if not self._layers:
                 if head.spatial:
                     return False
-                self._key = not head.inter
+                self._key = not head.inter and vp9.is_key(payload[head.length : head.length + 1])
             self._layers.append(len(self._body))
             self._open = True
         elif not self._open:
@@ -195,4 +195,5 @@ def starts_key(payload: bytes) -> bool:
         head = descriptor(payload)
     except RtpError:
         return False
-    return head.begins and not head.inter and not head.spatial
+    first = payload[head.length : head.length + 1]
+    return head.begins and not head.inter and not head.spatial and vp9.is_key(first)

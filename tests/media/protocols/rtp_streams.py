@@ -97,7 +97,7 @@ def av1_sent(seconds: float = 0.6, gop: int = 6) -> Stream:
         av.open(io.BytesIO(encode_av1(*SIZE, Fraction(30), seconds, gop))) as file,
         av.open(caught, "w", format="rtp", options={"packetsize": "600", "strict": "experimental"}) as out,
     ):
-        copy = out.add_stream_from_template(file.streams.video[0])
+        copy: Any = out.add_mux_stream("av1", rate=30, width=SIZE[0], height=SIZE[1])
         for coded in file.demux(video=0):
             if coded.size:
                 frames.append(bytes(coded))
