@@ -32,6 +32,7 @@ from server.settings import Settings
 from server.streaming.addresses import Address
 from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
+from server.streaming.restream import routes as restream
 from server.trust.audit import routes as audit
 from server.web.routes import install_pages, not_found_page
 from server.wiring import Wiring
@@ -65,6 +66,7 @@ def build_app(wiring: Wiring) -> web.Application:
         profile.routes(wiring.people.profiles, wiring.avatars, settings),
         privacy.routes(wiring.people.exports, wiring.people.departures, wiring.identity),
         channels.routes(wiring.channels, wiring.addresses, wiring.director),
+        restream.routes(wiring.restreams),
         broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
         chat.routes(wiring.chat),
         follows.routes(wiring.people.follows, wiring.follow_lists, wiring.people.profiles),

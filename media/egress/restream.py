@@ -45,7 +45,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-class State(StrEnum):
+class PushState(StrEnum):
     WAITING = "waiting"
     CONNECTING = "connecting"
     PUSHING = "pushing"
@@ -92,7 +92,7 @@ class Pusher:
         on_change: Callable[[Pusher], None] | None = None,
     ) -> None:
         self.broadcast = broadcast
-        self.state = State.WAITING
+        self.state = PushState.WAITING
         self.since = time.time()
         self.error = ""
         self.note = ""
@@ -132,13 +132,13 @@ class Pusher:
                     if self._over(failed):
                         return
                     await self._pause(failed.reason)
-            self._enter(State.STOPPED)
+            self._enter(PushState.STOPPED)
         except asyncio.CancelledError:
-            self._enter(State.STOPPED)
+            self._enter(PushState.STOPPED)
             raise
         except Exception:
             log.exception("broadcast %s: a push to a target failed", self.broadcast.id)
-            self._enter(State.REFUSED, "this server failed at it; stop and start the target to try again")
+            self._enter(PushState.REFUSED, "this server failed at it; stop and start the target to try again")
         finally:
             self.broadcast.remove(self._presence)
 
@@ -158,7 +158,7 @@ class Pusher:
         sent = self._sent
         while sent and now - sent[0][0] > RATE_SECONDS:
             sent.popleft()
-        if self.state is not State.PUSHING or len(sent) < 2:
+        if self.state is not PushState.PUSHING or len(sent) < 2:
             return 0.0
         return 8 * sum(size for _, size in sent) / max(1.0, now - sent[0][0])
 
@@ -179,7 +179,7 @@ class Pusher:
     def _over(self, failed: Failed) -> bool:
         self._refusals = self._refusals + 1 if failed.for_good else 0
         if failed.for_good and (not self._taken or self._refusals >= REFUSALS):
-            self._enter(State.REFUSED, failed.reason)
+            self._enter(PushState.REFUSED, failed.reason)
             return True
         return False
 
@@ -188,11 +188,11 @@ class Pusher:
         longest = min(self._options.most_pause, FIRST_PAUSE * 2.0 ** min(self._failures - 1, 20))
         pause = longest * random.uniform(0.5, 1.0)
         self.next_try_at = time.time() + pause
-        self._enter(State.RETRYING, reason)
+        self._enter(PushState.RETRYING, reason)
         await self._presence.ended_within(pause)
         self.next_try_at = 0.0
 
-    def _enter(self, state: State, error: str | None = None) -> None:
+    def _enter(self, state: PushState, error: str | None = None) -> None:
         changed = state is not self.state
         if changed:
             self.state, self.since = state, time.time()
@@ -209,14 +209,14 @@ class Pusher:
 
     def on_away(self) -> None:
         """The publisher has left; it may come back."""
-        if self.state is State.PUSHING:
-            self._enter(State.WAITING)
+        if self.state is PushState.PUSHING:
+            self._enter(PushState.WAITING)
 
     # one connection
 
     async def _session(self) -> None:
         """Returns when the broadcast has ended or nobody publishes any more. Raises Failed."""
-        self._enter(State.CONNECTING)
+        self._enter(PushState.CONNECTING)
         seconds = self._options.timeout
         writer: asyncio.StreamWriter | None = None
         try:
@@ -315,10 +315,10 @@ class Pusher:
             if isinstance(item, Sample):
                 if not (message := out.sample(item)):
                     continue
-                if self.state is not State.PUSHING:
+                if self.state is not PushState.PUSHING:
                     self._refusals = 0
                     self._taken += 1
-                    self._enter(State.PUSHING, "")
+                    self._enter(PushState.PUSHING, "")
                 self._write(writer, message)
             else:
                 for track in item:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from media.broadcast import Broadcast, Derived, QueueReader
 from media.samples import Codec, Kind, Sample, Track
+from media.transcode.sounds import SoundsBusy
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ NO_SOUND = "sound needs AAC, which this target takes alone: the picture goes wit
 
 
 class Lease(Protocol):
-    derived: Derived
+    @property
+    def derived(self) -> Derived: ...
 
     def release(self) -> None: ...
 
@@ -31,7 +33,7 @@ class Sounds(Protocol):
     """Makes sound in another codec for as long as somebody wants it (media.transcode)."""
 
     def want(self, broadcast: Broadcast, codec: Codec) -> Lease:
-        """Raises when there is none to be had just now."""
+        """Raises SoundsBusy, and RuntimeError when the broadcast has ended."""
         ...
 
 
@@ -123,8 +125,8 @@ class Feed:
             return False
         try:
             lease = self._lease = self._sounds.want(self._broadcast, Codec.AAC)
-        except Exception as error:
-            log.warning("broadcast %s: no AAC for a target: %s", self._broadcast.id, type(error).__name__)
+        except (SoundsBusy, RuntimeError):
+            log.warning("broadcast %s: no AAC for a target: too much sound is converted already", self._broadcast.id)
             return False
         lease.derived.add(self._sound)
         return True

@@ -57,12 +57,13 @@ class Allowance:
 
 
 class Reachable:
-    def __init__(self, ports: str = "80,443", allowed: str = "") -> None:
-        """ports: comma-separated. allowed: comma-separated networks and addresses, or address:port ([…]:port for IPv6).
+    def __init__(self, ports: str = "80,443", allowed: str = "", *, setting: str = "OUTGOING_PORTS") -> None:
+        """ports: comma-separated; setting: where they stand. allowed: comma-separated networks and addresses, or
+        address:port ([…]:port for IPv6).
 
         Raises SettingError.
         """
-        self._ports = frozenset(_port(part, "OUTGOING_PORTS") for part in _parts(ports))
+        self._ports = frozenset(_port(part, setting) for part in _parts(ports))
         self._allowances = [_allowance(part) for part in _parts(allowed)]
 
     def port_known(self, port: int) -> bool:

@@ -27,6 +27,7 @@ from server.streaming.broadcasts.director import UNRECORDED_JOB
 from server.streaming.broadcasts.jobs import Files, delete_files, forget_recording, sweep
 from server.streaming.broadcasts.personal import StreamingData
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB
+from server.streaming.restream.personal import RestreamData
 from server.trust.audit.personal import AuditData
 from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
 from server.wiring.choices import MIGRATIONS, delivery_of, follows_most, object_store
@@ -54,8 +55,10 @@ class People:
         settings: Settings,
     ) -> None:
         self.streaming = StreamingData(database, objects, jobs, settings.base_url)
+        self.restream = RestreamData(database)
         parts: list[PersonalData] = [
             AccountData(database, objects, elsewhere=("channels", "follow_people")),
+            self.restream,  # before the channels that it hangs on
             self.streaming,
             ChatData(database),
             FollowsData(database),

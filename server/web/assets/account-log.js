@@ -12,6 +12,7 @@ const WORDS = {
   'totp.enabled': 'An authenticator app was added', 'totp.disabled': 'The authenticator app was removed', 'recovery.used': 'A recovery code was used',
   'recovery.renewed': 'New recovery codes were made', 'passkey.added': 'A passkey was added', 'passkey.removed': 'A passkey was removed',
   'signin.linked': 'A sign-in elsewhere was linked', 'signin.unlinked': 'A sign-in elsewhere was unlinked', 'key.made': 'An API key was made',
+  'target.made': 'A target for broadcasts was added', 'target.changed': 'A target for broadcasts was changed', 'target.deleted': 'A target for broadcasts was deleted',
   'key.revoked': 'An API key was deleted', 'export.asked': 'An archive of the data was asked for', 'export.fetched': 'The archive was fetched',
   'deletion.scheduled': 'The account was deleted', 'deletion.cancelled': 'The account was taken back', 'roles.changed': 'The roles were changed',
   'tier.changed': 'The tier was changed', 'profile.changed': 'The profile was changed', 'factor.refused': 'A second factor was refused',

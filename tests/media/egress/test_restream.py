@@ -18,7 +18,7 @@ import pytest
 
 from media.broadcast import Broadcast, Derived, PublisherSession
 from media.egress import restream, restream_feed
-from media.egress.restream import Dial, Pusher, RestreamOptions, State
+from media.egress.restream import Dial, Pusher, PushState, RestreamOptions
 from media.ingest.gate import PublishRequest, Refused
 from media.ingest.rtmp import RtmpOptions, RtmpServer
 from media.protocols.rtmp.client import Target
@@ -172,7 +172,7 @@ async def test_every_frame_arrives_with_its_times_and_its_b_frames(stage: Stage,
         for one, other in ((got.dts, sent.dts), (got.pts, sent.pts)):
             assert abs((one - first.dts) - (other - film.of(1)[0].dts)) <= 2 * 90
     assert any(s.pts > s.dts + 90 for s in there.of(1))  # there were B-frames
-    assert pusher.state is State.PUSHING
+    assert pusher.state is PushState.PUSHING
     assert pusher.sent_bytes > sum(len(s.data) for s in film.samples) * 0.9
     assert pusher.error == ""
     stage.broadcast.end("over")
@@ -180,7 +180,7 @@ async def test_every_frame_arrives_with_its_times_and_its_b_frames(stage: Stage,
     await until(lambda: there.closed)
     assert there.closed is not None
     assert there.closed[1]  # the target was told that it is over
-    assert pusher.state is State.STOPPED
+    assert pusher.state is PushState.STOPPED
 
 
 async def test_the_publishers_return_is_one_stream_to_the_target(stage: Stage, gate: OpenGate, serve: Serve) -> None:
@@ -190,11 +190,11 @@ async def test_the_publishers_return_is_one_stream_to_the_target(stage: Stage, g
     pusher = stage.push(to(server.port))
     await stage.listening(pusher)
     stage.play()
-    await until(lambda: pusher.state is State.PUSHING)
+    await until(lambda: pusher.state is PushState.PUSHING)
     stage.session.close("lost", clean=False)
-    assert pusher.state is State.WAITING
+    assert pusher.state is PushState.WAITING
     stage.publish(replace(stage.film.tracks[0], config=stage.film.tracks[0].config + b"\x00"), stage.film.tracks[1])
-    await until(lambda: pusher.state is State.PUSHING)
+    await until(lambda: pusher.state is PushState.PUSHING)
     await until(lambda: gate.publishers and len(gate.publishers[0].of(1)) == 2 * len(stage.film.of(1)))
     (there,) = gate.publishers
     times = [s.dts for s in there.of(1)]
@@ -246,13 +246,13 @@ async def test_tls_wants_a_certificate_that_it_can_believe(
     server = await serve(tls=context)
     stage.publish()
     stranger = stage.push(to(server.tls_port, ssl.create_default_context()))
-    await until(lambda: stranger.state is State.RETRYING)
+    await until(lambda: stranger.state is PushState.RETRYING)
     assert "certificate" in stranger.error
     trusted = stage.push(to(server.tls_port, ssl.create_default_context(cafile=str(chain))))
     await stage.listening(trusted)
     stage.play()
     await until(lambda: gate.publishers and gate.publishers[0].of(1))
-    assert trusted.state is State.PUSHING
+    assert trusted.state is PushState.PUSHING
 
 
 async def test_a_key_that_is_refused_is_not_tried_again(stage: Stage, gate: OpenGate, serve: Serve) -> None:
@@ -261,7 +261,7 @@ async def test_a_key_that_is_refused_is_not_tried_again(stage: Stage, gate: Open
     stage.publish()
     pusher = stage.push(to(server.port))
     await until(lambda: pusher.finished)
-    assert pusher.state is State.REFUSED
+    assert pusher.state is PushState.REFUSED
     assert "Unknown stream key" in pusher.error
     assert SECRET not in pusher.error
 
@@ -271,12 +271,12 @@ async def test_a_target_that_is_busy_is_tried_until_it_is_free(stage: Stage, gat
     gate.refuse = Refused("in_use", "This stream key is live already from another encoder. Stop that one first.")
     stage.publish()
     pusher = stage.push(to(server.port))
-    await until(lambda: pusher.state is State.RETRYING)
+    await until(lambda: pusher.state is PushState.RETRYING)
     assert "live already" in pusher.error
     gate.refuse = None
     await stage.listening(pusher)
     stage.play()
-    await until(lambda: pusher.state is State.PUSHING)
+    await until(lambda: pusher.state is PushState.PUSHING)
     assert pusher.error == ""
 
 
@@ -284,14 +284,14 @@ async def test_a_target_that_comes_back_is_pushed_to_again(stage: Stage, gate: O
     port = free_port()
     stage.publish()
     pusher = stage.push(to(port))
-    await until(lambda: pusher.state is State.RETRYING)
+    await until(lambda: pusher.state is PushState.RETRYING)
     assert pusher.error == "nobody listens at the target's address and port"
     server = await serve(port)
     await stage.listening(pusher)
     stage.play()
     await until(lambda: gate.publishers and gate.publishers[0].of(1))
     await server.close()
-    await until(lambda: pusher.state is State.RETRYING)
+    await until(lambda: pusher.state is PushState.RETRYING)
     await serve(port)
     await stage.listening(pusher)
     stage.play()
@@ -378,13 +378,13 @@ async def test_targets_that_misbehave_are_told_in_words_and_tried_again(
         good = stage.push(to(server.port))
         bad = stage.push(to(port), options=replace(OPTIONS, timeout=0.3))
         await stage.listening(good)
-        await until(lambda: bad.state is State.RETRYING)
+        await until(lambda: bad.state is PushState.RETRYING)
         assert any(part in bad.error for part in words.split("|")), bad.error
         stage.play()
         await until(lambda: gate.publishers and len(gate.publishers[0].of(1)) == len(stage.film.of(1)))
         assert good.dropped == 0
         await bad.close()
-        assert bad.state is State.STOPPED
+        assert bad.state is PushState.STOPPED
 
 
 async def test_a_slow_target_loses_frames_up_to_a_key_frame_and_no_other_does(
@@ -422,7 +422,7 @@ async def test_a_slow_target_loses_frames_up_to_a_key_frame_and_no_other_does(
         await stage.listening(good)
         await stage.listening(bad)
         stage.play()
-        await until(lambda: bad.state is State.PUSHING and good.state is State.PUSHING)
+        await until(lambda: bad.state is PushState.PUSHING and good.state is PushState.PUSHING)
         halted.clear()
         plays = 0
         while not bad.dropped:  # until every buffer between here and there is full
@@ -439,7 +439,7 @@ async def test_a_slow_target_loses_frames_up_to_a_key_frame_and_no_other_does(
         before = len(there.of(1))
         await until(lambda: not bad._queue._queue if bad._queue else False)
         stage.play()
-        await until(lambda: len(there.of(1)) > before and bad.state is State.PUSHING)
+        await until(lambda: len(there.of(1)) > before and bad.state is PushState.PUSHING)
         await until(lambda: there.of(1)[-1].data == stage.film.of(1)[-1].data)
         assert bad.describe()["dropped"]
 
@@ -472,7 +472,7 @@ async def test_a_target_that_takes_nothing_is_left(stage: Stage, gate: OpenGate,
         for _ in range(400):
             stage.play()
             await asyncio.sleep(0.002)
-            if pusher.state is State.RETRYING:
+            if pusher.state is PushState.RETRYING:
                 break
         await until(lambda: pusher.error)
         assert "took nothing for 0.5 s" in pusher.error
@@ -570,7 +570,7 @@ async def test_a_picture_that_a_target_does_not_take_is_not_sent(stage: Stage, g
         stage.publish(Track(1, Codec.AV1, 90_000, b"\x81\x00\x0c\x00", "av01.0.00M.08", 320, 180), stage.film.tracks[1])
         pusher = stage.push(to(port))
         await until(lambda: pusher.finished)
-        assert pusher.state is State.REFUSED
+        assert pusher.state is PushState.REFUSED
         assert "does not say that it takes AV1" in pusher.error
         assert not gate.publishers[0].of(1)
 
@@ -580,7 +580,7 @@ async def test_pauses_grow_to_the_longest_and_no_further(stage: Stage, monkeypat
     pauses: list[float] = []
 
     def changed(pusher: Pusher) -> None:
-        if pusher.state is State.RETRYING:
+        if pusher.state is PushState.RETRYING:
             pauses.append(pusher.next_try_at - time.time())
 
     stage.publish()

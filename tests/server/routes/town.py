@@ -179,6 +179,12 @@ async def _username(person: Person) -> str:
     return person.name
 
 
+async def _target(person: Person) -> str:
+    """Where nobody is: names that end so are never registered (RFC 2606)."""
+    body = {"name": f"Of {person.name}", "url": "rtmp://nowhere.invalid/live", "key": "a-key-of-theirs"}
+    return str((await person.call("POST", "/api/v1/live/targets", body, status=201))["id"])
+
+
 KINDS = {
     "/api/v1/live/{id}": Kind(_broadcast),
     "/api/v1/live/{id}/chat/{message_id}": Kind(_message),
@@ -188,6 +194,7 @@ KINDS = {
     "/api/v1/live/{id}/chat/moderators/{user_id}": Kind(_somebody),
     "/api/v1/live/{id}/chat/filters/{filter_id}": Kind(_filter),
     "/api/v1/live/{id}/chat/emotes/{name}": Kind(_emote),
+    "/api/v1/live/targets/{id}": Kind(_target, private=True),
     "/api/v1/auth/sessions/{id}": Kind(_session, private=True),
     "/api/v1/keys/{id}": Kind(_key, private=True),
     "/api/v1/auth/passkeys/{id}": Kind(_passkey, private=True),
