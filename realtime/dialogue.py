@@ -20,6 +20,7 @@ from realtime.protocol.messages import (
     Ping,
     Publish,
     Subscribe,
+    Typing,
     Unsubscribe,
     User,
 )
@@ -106,18 +107,22 @@ class Dialogue:
 
     async def _deal_with(self, session: Session, message: FromClient) -> None:
         match message:
-            case Subscribe(id=id, channel=channel, since=since):
+            case Subscribe(id=id, channel=channel, since=since, presence=presence):
                 if channel not in session.channels and len(session.channels) >= self._subscriptions:
                     raise Refused(ErrorCode.TOO_MANY_SUBSCRIPTIONS, ErrorCode.TOO_MANY_SUBSCRIPTIONS.sentence)
-                await self._hub.subscribe(session, id, channel, since)
+                await self._hub.subscribe(session, id, channel, since, presence=presence)
             case Publish(id=id, channel=channel, data=data):
                 rules = self._hub.rules_for(channel)
                 if self._hub.crowded(channel):
                     raise Refused(ErrorCode.RATE_LIMITED, "More is said here than can be delivered.", _CROWDED_WAIT)
                 await self.renew(session)
                 published = await rules.publish(session.identity, channel, data)
+                self._hub.wrote(session, channel)
                 position = published.position
                 session.send(Ack(id=id, epoch=position.epoch, offset=position.offset, data=published.data))
+            case Typing(id=id, channel=channel, typing=typing):
+                await self._hub.typing(session, channel, typing)
+                session.send(Ack(id=id))
             case Unsubscribe(id=id, channel=channel):
                 if not self._hub.unsubscribe(session, channel):
                     raise Refused(ErrorCode.NOT_SUBSCRIBED, ErrorCode.NOT_SUBSCRIBED.sentence)

@@ -41,5 +41,17 @@ class Gap(Envelope, frozen=True, kw_only=True, array_like=True, tag="g"):
     """To all nodes: something that this node said may not have reached you."""
 
 
+class Wanted(Envelope, frozen=True, kw_only=True, array_like=True, tag="w"):
+    """Somebody at this node looks at who is in the channel: tell presence who is there at yours."""
+
+
+class Typed(Envelope, frozen=True, kw_only=True, array_like=True, tag="t"):
+    """Somebody at this node is writing, or no more."""
+
+    user: str
+    username: str
+    typing: bool
+
+
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Delivery | StateChange | ViewerCount | Revocation | Gap).decode
+decode = msgspec.msgpack.Decoder(Delivery | StateChange | ViewerCount | Revocation | Gap | Wanted | Typed).decode

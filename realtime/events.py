@@ -62,9 +62,17 @@ class Events:
         self._shared = {chunked: EventCodec(chunked=chunked) for chunked in (True, False)}
 
     async def handle(
-        self, request: web.Request, channels: list[str], last_event_id: str, who: Identity | None, token: str
+        self,
+        request: web.Request,
+        channels: list[str],
+        last_event_id: str,
+        who: Identity | None,
+        token: str,
+        *,
+        presence: bool = False,
     ) -> web.StreamResponse:
-        """`who`: whom the token speaks for, already checked. Refusals are problem documents (RFC 9457)."""
+        """`who`: whom the token speaks for, already checked. `presence`: as for the socket's
+        `subscribe`. Refusals are problem documents (RFC 9457)."""
         names = list(dict.fromkeys(channels))
         if not names or len(names) > MOST_CHANNELS or not all(map(good_name, names)):
             return problem(422, "invalid", f"`channels` takes 1 to {MOST_CHANNELS} names, separated by commas.")
@@ -72,22 +80,24 @@ class Events:
         if refusal is not None:
             return refusal
         try:
-            refused = await self._refused(names, who)
+            refused = await self._refused(names, who, presence)
             if len(refused) == len(names):
                 first = next(iter(refused.values()))
                 wait = None if first.retry_after is None else max(1, round(first.retry_after))
                 return problem(_STATUS.get(first.code, 403), first.code, first.message, wait)
             given = request.headers.get("Last-Event-ID", "") or last_event_id
             places = {name: place for name, place in read_places(given[:_LONGEST_ID]).items() if name in names}
-            return await self._stream(request, names, places, who, token, address)
+            return await self._stream(request, names, places, who, token, address, presence)
         finally:
             self._roster.give_back(address)
 
-    async def _refused(self, names: list[str], who: Identity | None) -> dict[str, Refused]:
+    async def _refused(self, names: list[str], who: Identity | None, presence: bool) -> dict[str, Refused]:
         refused = {}
         for name in names:
             try:
                 await self._hub.rules_for(name).authorize(who, name, Action.SUBSCRIBE)
+                if presence:
+                    await self._hub.rules_for(name).authorize(who, name, Action.PRESENCE)
             except Refused as error:
                 refused[name] = error
         return refused
@@ -100,6 +110,7 @@ class Events:
         who: Identity | None,
         token: str,
         address: str,
+        presence: bool,
     ) -> web.StreamResponse:
         roster, options = self._roster, self._roster.options
         response = web.StreamResponse(
@@ -141,16 +152,16 @@ class Events:
             if roster.closing:
                 session.end(CloseCode.RECONNECT_ELSEWHERE)
             for name in names:
-                await self._subscribe(session, name, places.get(name))
+                await self._subscribe(session, name, places.get(name), presence)
             await session.over.wait()
         finally:
             roster.leave(session)
         return response
 
-    async def _subscribe(self, session: Listener, name: str, since: Position | None) -> None:
+    async def _subscribe(self, session: Listener, name: str, since: Position | None, presence: bool) -> None:
         try:
             async with asyncio.timeout(10):
-                await self._hub.subscribe(session, None, name, since)
+                await self._hub.subscribe(session, None, name, since, presence=presence)
         except Refused as refused:
             session.send(Closed(channel=name, code=refused.code, message=refused.message))
         except TimeoutError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -25,13 +25,15 @@ _STRIDE = 16  # writes between two looks at the clock
 
 
 class Batch:
-    """What goes to each holder in one write. `late`: who came while it was gathered, and where it begins for him."""
+    """What goes to a holder in one write. `late`: who came while it was gathered, and where it begins for him. `but`:
+    who does not get some of it, and which."""
 
-    __slots__ = ("frames", "late", "size")
+    __slots__ = ("but", "frames", "late", "size")
 
     def __init__(self) -> None:
         self.frames: dict[Codec, list[bytes]] = {}
         self.late: dict[Session, int] = {}
+        self.but: dict[Session, set[int]] = {}
         self.size = 0
 
 
@@ -71,8 +73,8 @@ class Outbox:
         """Bytes that have not begun to be written, for one connection."""
         return sum(batch.size for batch in self._pending)
 
-    def put(self, frame: Callable[[Codec], bytes]) -> None:
-        """Say this to everybody who holds the channel now. `frame` is asked once for each format."""
+    def put(self, frame: Callable[[Codec], bytes], but: Collection[Session] = ()) -> None:
+        """Say this to everybody who holds the channel now, but for these. `frame` is asked once for each format."""
         if not self._holders:
             return
         pending = self._pending
@@ -91,6 +93,9 @@ class Outbox:
                 frames.append(framed)
             longest = max(longest, len(framed))
         batch.size += longest
+        for session in but:
+            if session.codec in batch.frames:
+                batch.but.setdefault(session, set()).add(len(batch.frames[session.codec]) - 1)
         if not self.queued:
             self.queued = True
             self._fanout.add(self, self._began + self._tick if self._tick else 0.0)
@@ -138,23 +143,23 @@ class Outbox:
         return self._began + self._tick
 
     def _plan(self, batch: Batch) -> Iterator[tuple[Session, bytes]]:
-        late = batch.late
+        late, but = batch.late, batch.but
         rounds = []
         for codec, frames in batch.frames.items():
             group = self._holders.get(codec)
             if group:
                 rounds.append((list(group), frames, frames[0] if len(frames) == 1 else b"".join(frames)))
         for sessions, frames, joined in rounds:
-            if not late:
+            if not late and not but:
                 for session in sessions:
                     yield session, joined
                 continue
             for session in sessions:
-                missing = late.get(session)
-                if missing is None:
+                first, out = late.get(session, 0), but.get(session, ())
+                if not first and not out:
                     yield session, joined
-                elif missing < len(frames):
-                    yield session, b"".join(frames[missing:])
+                elif due := b"".join(one for at, one in enumerate(frames) if at >= first and at not in out):
+                    yield session, due
 
 
 class Fanout:

@@ -1,9 +1,8 @@
 """The channels of this node: subscriptions, fan-out, order, recovery.
 
-Owns every open channel, the broker's and presence's use, and three tasks: one that looks for messages nobody told us
-about, one that
-counts viewers, and the short ones that fill holes. All end with `close`. Sessions come and go; the hub only holds
-them while they are open.
+Owns every open channel, the broker's and presence's use, and its tasks: one that looks for messages nobody told us
+about, those that tell how many view, who is there and who is typing, and the short ones that fill holes. All end
+with `close`. Sessions come and go; the hub only holds them while they are open.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,42 +19,28 @@ import msgspec
 from realtime import envelopes
 from realtime.broker import Broker
 from realtime.channel import Channel
-from realtime.envelopes import Delivery, Gap, Revocation, StateChange, ViewerCount
+from realtime.crowds import Crowds, Everybody
+from realtime.envelopes import Delivery, Gap, Revocation, StateChange, Typed, ViewerCount, Wanted
 from realtime.fanout import Fanout, Holders, Outbox
 from realtime.history import joined
+from realtime.options import HubOptions
 from realtime.presence import Presence
 from realtime.protocol.codec import Codec, Payload
 from realtime.protocol.codes import ErrorCode, NoticeCode
 from realtime.protocol.messages import Notice, Position, State, SubscribeAck
-from realtime.protocol.messages import Presence as PresenceMessage
 from realtime.rights import Rights
-from realtime.rules import Action, ChannelRules, Entry, Refused, Slice
+from realtime.rules import Action, ChannelRules, Discretion, Entry, Refused, Slice
 from realtime.session import Session
+from realtime.typists import Typists
+from realtime.viewers import ViewerCounts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+__all__ = ["Hub", "HubOptions"]
+
 _NODES = "nodes"  # the topic on which all nodes listen; no channel has a name without a colon that is let in
-COUNT_SECONDS = 30.0
-"""A count that another node told is believed so long: that node repeats it every 10 s while it lives."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubOptions:
-    first_messages: int = 50  # given to a subscriber that is new or cannot recover
-    recover_limit: int = 500  # most messages that a returning subscriber gets
-    tail_entries: int = 200  # kept in memory for each channel
-    tail_bytes: int = 256 * 1024
-    hole_patience: float = 0.02  # a message may overtake another by this much before we read again, s
-    check_seconds: float = 5.0  # how often heads are compared with the store, s
-    check_seconds_degraded: float = 1.0  # the same while the broker is gone, s
-    doubt_seconds: float = 1.0  # rights are asked again so often while the broker is gone, s
-    presence_seconds: float = 2.0  # viewers are counted and told this often, s
-    idle_seconds: float = 60.0  # an empty channel is kept this long for those who come back, s
-    slice_seconds: float = 0.002  # writing to many holds the loop no longer than this at once, s
-    ticks: Mapping[str, float] = field(default_factory=dict)  # kind of channel: messages are gathered so long, s
-    busy_tick: float = 0.05  # kinds without a tick gather only when busy, and no longer than this, s
-    crowded_bytes: int = 1024 * 1024  # with more waiting to be said in a channel, publishing there has to wait
+_TYPING_ROUND = 0.25  # seconds
 
 
 class Hub:
@@ -68,6 +51,7 @@ class Hub:
         *,
         node: str,
         options: HubOptions | None = None,
+        discretion: Discretion | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._broker = broker
@@ -80,9 +64,19 @@ class Hub:
         self._fanout = Fanout(self._options.slice_seconds)
         self._sessions: dict[Codec, dict[Session, None]] = {}
         self._everybody = Outbox(self._fanout, self._sessions)
-        self._counts: dict[str, int] = {}  # viewers as the product counts them, told by this node
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._rights = Rights(self._channels, clock)
+        self._viewers = ViewerCounts(self._channels, presence, broker.publish, node, clock)
+        self._crowds = Crowds(
+            self._channels,
+            presence,
+            discretion or Everybody(),
+            self._outbox,
+            self._want,
+            self._options.crowds,
+            clock,
+        )
+        self._typists = Typists(self._channels, broker.publish, node, self._options.typing, clock)
+        self._rights = Rights(self._channels, self._crowds, clock)
         self._look_now = asyncio.Event()
         self._doubtful = asyncio.Event()  # something that was told about rights or states may not have reached us
         self._degraded = False
@@ -104,6 +98,8 @@ class Hub:
         self._own(self._look_for_missed())
         self._own(self._ask_when_doubtful())
         self._own(self._count_viewers())
+        self._own(self._tell_who_is_there())
+        self._own(self._tell_who_types())
 
     async def close(self) -> None:
         self._closed = True
@@ -124,6 +120,7 @@ class Hub:
             "subscriptions": sum(channel.holders() for channel in self._channels.values()),
             "degraded": self._degraded,
             **self._figures,
+            "members": self._crowds.describe(),
             "fanout": self._fanout.describe(),
             "broker": self._broker.describe(),
             "presence": self._presence.describe(),
@@ -147,12 +144,18 @@ class Hub:
         for name in list(session.channels):
             self.unsubscribe(session, name)
 
-    async def subscribe(self, session: Session, id: int | None, name: str, since: Position | None) -> None:
-        """Answers with the ack itself, so that nothing of the channel goes out before it. Raises Refused."""
+    async def subscribe(
+        self, session: Session, id: int | None, name: str, since: Position | None, *, presence: bool = False
+    ) -> None:
+        """Answers with the ack itself, so that nothing of the channel goes out before it. `presence`: who is there is
+        told after it, and from then on. Raises Refused.
+        """
         rules = self.rules_for(name)
         while True:
             revocations = self._revocations
             await rules.authorize(session.identity, name, Action.SUBSCRIBE)
+            if presence:
+                await rules.authorize(session.identity, name, Action.PRESENCE)
             channel = await self._open(name, rules)
             entries = await self._missed(channel, since) if since is not None else None
             if session.ended is not None:
@@ -163,6 +166,7 @@ class Hub:
         if since is not None:
             self._figures["not_recovered" if entries is None else "recovered"] += 1
         recovered = entries is not None
+        self._crowds.unwatch(name, session)
         if entries is None:
             entries = channel.tail.last(self._options.first_messages)
         channel.add(session)
@@ -178,11 +182,16 @@ class Hub:
                 state=channel.state,
             )
         )
+        if presence:
+            await self._crowds.open(channel)
+            if channel.holds(session):
+                self._crowds.watch(channel, session)
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         channel = self._channels.get(name)
         if channel is None or not channel.remove(session):
             return False
+        self._crowds.unwatch(name, session)
         if not channel.holders():
             channel.idle_since = self._clock()
         return True
@@ -200,6 +209,20 @@ class Hub:
         if rules is None:
             raise Refused(ErrorCode.UNKNOWN_CHANNEL, ErrorCode.UNKNOWN_CHANNEL.sentence)
         return rules
+
+    async def typing(self, session: Session, name: str, typing: bool) -> None:
+        """Who holds the channel is writing there, or no more. Raises Refused."""
+        channel = self._channels.get(name)
+        if channel is None or not channel.holds(session):
+            raise Refused(ErrorCode.NOT_SUBSCRIBED, ErrorCode.NOT_SUBSCRIBED.sentence)
+        if typing:
+            await self._typists.begin(channel, session.identity)
+        else:
+            self._typists.stop(name, session.identity)
+
+    def wrote(self, session: Session, name: str) -> None:
+        """What he was typing is there."""
+        self._typists.stop(name, session.identity)
 
     # what the product says; none of these wait
 
@@ -226,16 +249,7 @@ class Hub:
 
     def set_viewers(self, name: str, viewers: int | None) -> None:
         """The product's own count of viewers, told to subscribers within 2 s. None: count who holds the channel."""
-        if viewers is None:
-            if self._counts.pop(name, None) is not None:
-                self._tell_count(name, None)
-        elif self._counts.get(name) != viewers:
-            self._counts[name] = viewers
-            self._tell_count(name, viewers)
-        channel = self._channels.get(name)
-        if channel is not None:
-            channel.counted = viewers
-            channel.counted_until = math.inf
+        self._viewers.set(name, viewers)
 
     def revoke(self, name: str, code: str, message: str, *, user: str = "") -> None:
         """Close the channel's subscriptions on all nodes: everybody's, or one user's (id). `code` and `message`
@@ -257,7 +271,7 @@ class Hub:
 
     def forget(self, name: str) -> None:
         """The channel's subject is over: keep nothing for it that subscribers do not hold."""
-        self._counts.pop(name, None)
+        self._viewers.forget(name)
 
     def crowded(self, name: str) -> bool:
         """Whether more has been said in the channel than can be written to those who hold it here."""
@@ -294,10 +308,11 @@ class Hub:
             case StateChange():
                 self._take_state(envelope)
             case ViewerCount():
-                channel = self._channels.get(envelope.channel)
-                if channel is not None:
-                    channel.counted = envelope.viewers
-                    channel.counted_until = self._clock() + COUNT_SECONDS
+                self._viewers.take(envelope)
+            case Wanted():
+                self._crowds.wanted(envelope.channel)
+            case Typed():
+                self._typists.take(envelope)
             case Revocation():
                 self._take_revocation(envelope)
             case Gap():
@@ -372,7 +387,8 @@ class Hub:
             if channel.state is None:
                 channel.state = state
             history = await channel.rules.history(channel.name, None, options.tail_entries)
-            channel.counted = self._counts.get(channel.name, channel.counted)
+            counted = self._viewers.of(channel.name)
+            channel.counted = channel.counted if counted is None else counted
             channel.load(history, options.tail_entries, options.tail_bytes)
             if channel.behind:
                 self._catch_up(channel)
@@ -533,36 +549,24 @@ class Hub:
             await asyncio.wait(fills, timeout=self._options.check_seconds)
 
     async def _count_viewers(self) -> None:
-        round_ = 0
         while True:
             await asyncio.sleep(self._options.presence_seconds)
-            round_ += 1
-            held: dict[str, set[str]] = {}
-            for channel in self._channels.values():
-                held[channel.name] = channel.viewer_keys() | channel.newcomers
-                channel.newcomers = set()
-            try:
-                present = await self._presence.refresh(held)
-            except Exception as error:
-                log.warning("viewers of other nodes cannot be counted: %s", error)
-                present = {name: frozenset(keys) for name, keys in held.items()}
-            for name, keys in present.items():
-                found = self._channels.get(name)
-                if found is not None:
-                    found.present = keys
-                    if found.counted_until < self._clock():
-                        found.counted = None
-                    self._show_viewers(found)
+            await self._viewers.round()
             self._drop_idle()
-            if round_ % 5 == 0:  # for nodes that opened the channel after the last change
-                for name, count in self._counts.items():
-                    self._tell_count(name, count)
 
-    def _show_viewers(self, channel: Channel) -> None:
-        viewers = channel.viewers()
-        if channel.ready and viewers != channel.shown:
-            channel.shown = viewers
-            channel.broadcast(PresenceMessage(channel=channel.name, viewers=viewers))
+    async def _tell_who_is_there(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.presence_seconds)
+            try:
+                await self._crowds.round()
+            except Exception:
+                log.exception("it cannot be told who is there")
+
+    async def _tell_who_types(self) -> None:
+        while True:
+            await asyncio.sleep(_TYPING_ROUND)
+            if not self._typists.idle:
+                self._typists.round()
 
     def _drop_idle(self) -> None:
         limit = self._clock() - self._options.idle_seconds
@@ -570,8 +574,8 @@ class Hub:
             del self._channels[channel.name]
             self._own(self._let_go(channel.name))
 
-    def _tell_count(self, name: str, viewers: int | None) -> None:
-        self._broker.publish(name, envelopes.encode(ViewerCount(node=self.node, channel=name, viewers=viewers)))
+    def _want(self, name: str) -> None:
+        self._broker.publish(name, envelopes.encode(Wanted(node=self.node, channel=name)))
 
     def _tell_everybody(self, code: NoticeCode) -> None:
         notice = Notice(code=code, message=code.sentence)

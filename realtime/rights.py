@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from realtime.channel import Channel
+from realtime.crowds import Crowds
 from realtime.protocol.codes import ErrorCode
 from realtime.protocol.messages import Closed
 from realtime.rules import Action, Identity, Refused
@@ -22,9 +23,10 @@ _STEP = 100  # subscriptions that are closed in one turn of the loop
 
 
 class Rights:
-    def __init__(self, channels: Mapping[str, Channel], clock: Callable[[], float]) -> None:
+    def __init__(self, channels: Mapping[str, Channel], crowds: Crowds, clock: Callable[[], float]) -> None:
         """`channels`: the open ones, which change meanwhile."""
         self._channels = channels
+        self._crowds = crowds
         self._clock = clock
 
     async def ask_everybody(self) -> bool:
@@ -40,14 +42,21 @@ class Rights:
         about loses the subscription. Whether every question was answered.
         """
         asked: dict[str, Refused | None] = {}
+        seeing: dict[str, Refused | None] = {}
         answered = True
         for at, session in enumerate(sessions):
             if at % _STEP == _STEP - 1:
                 await asyncio.sleep(0)
             who = _key(session.identity)
             if who not in asked:
-                asked[who] = await self._refusal(channel, session.identity)
+                asked[who] = await self._refusal(channel, session.identity, Action.SUBSCRIBE)
             refused = asked[who]
+            if refused is None and self._crowds.watches(channel.name, session):
+                if who not in seeing:
+                    seeing[who] = await self._refusal(channel, session.identity, Action.PRESENCE)
+                unseen = seeing[who]
+                if unseen is not None and (doubted or unseen.code != ErrorCode.UNAVAILABLE):
+                    self._crowds.close(channel.name, session, unseen.code, unseen.message)
             if refused is None or _key(session.identity) != who:  # who became somebody else was asked about then
                 continue
             if refused.code == ErrorCode.UNAVAILABLE:
@@ -57,9 +66,9 @@ class Rights:
             self.close(channel, session, refused.code, refused.message)
         return answered
 
-    async def _refusal(self, channel: Channel, who: Identity | None) -> Refused | None:
+    async def _refusal(self, channel: Channel, who: Identity | None, action: Action) -> Refused | None:
         try:
-            await channel.rules.authorize(who, channel.name, Action.SUBSCRIBE)
+            await channel.rules.authorize(who, channel.name, action)
         except Refused as refused:
             return refused
         except Exception:
@@ -72,6 +81,7 @@ class Rights:
         if now is not None and now is not channel and now.holds(session):  # came back after the channel began anew
             return
         if channel.remove(session):
+            self._crowds.unwatch(channel.name, session)
             if not channel.holders():
                 channel.idle_since = self._clock()
             session.send(Closed(channel=channel.name, code=code, message=message))

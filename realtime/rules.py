@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from realtime.protocol.codec import Payload
+from realtime.protocol.codes import ErrorCode
 from realtime.protocol.messages import Position
 
 
@@ -24,6 +25,12 @@ class Identity(Protocol):
     def user_id(self) -> UUID: ...
     @property
     def username(self) -> str: ...
+
+
+class Discretion(Protocol):
+    async def hidden(self, ids: Collection[str]) -> Collection[str]:
+        """Of these users, who is not to be named to others. Asked every few seconds about whoever is there."""
+        ...
 
 
 class Authenticator(Protocol):
@@ -42,9 +49,18 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
+class Unheard(Refused):
+    """A feature says no, and that the person is not to know: he is answered as if it had been done."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.FORBIDDEN, ErrorCode.FORBIDDEN.sentence)
+
+
 class Action(enum.Enum):
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
+    PRESENCE = "presence"  # see who is there
+    TYPING = "typing"  # be shown as writing
 
 
 @dataclass(frozen=True, slots=True)

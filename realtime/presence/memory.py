@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from typing import Any
+
+from realtime.presence import Attendance, Attending
 
 
 class MemoryPresence:
@@ -12,6 +15,7 @@ class MemoryPresence:
         self._linger = linger
         self._clock = clock
         self._seen: dict[str, dict[str, float]] = {}
+        self._rooms: dict[str, dict[str, float]] = {}
 
     async def refresh(self, held: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
         now = self._clock()
@@ -19,27 +23,46 @@ class MemoryPresence:
             seen = self._seen.setdefault(channel, {})
             for viewer in viewers:
                 seen[viewer] = now
-        return {channel: self._present(channel) for channel in held}
+        return {channel: self._present(self._seen, channel) for channel in held}
 
     async def viewers(self, channel: str) -> frozenset[str]:
-        return self._present(channel)
+        return self._present(self._seen, channel)
+
+    async def attend(self, rooms: Mapping[str, Attending]) -> dict[str, Attendance]:
+        now = self._clock()
+        found = {}
+        for room, asked in rooms.items():
+            seen = self._rooms.setdefault(room, {})
+            for key in asked.gone:
+                seen.pop(key, None)
+            for key in asked.here:
+                seen[key] = now
+            present = self._present(self._rooms, room)
+            few = len(present) <= asked.most
+            found[room] = Attendance(len(present), present if few else frozenset(islice(present, asked.sample)))
+        return found
+
+    async def among(self, room: str, keys: Collection[str]) -> frozenset[str]:
+        seen, limit = self._rooms.get(room, {}), self._clock() - self._linger
+        return frozenset(key for key in keys if seen.get(key, limit) > limit)
 
     async def clear(self, channel: str) -> None:
         self._seen.pop(channel, None)
 
     async def close(self) -> None:
         self._seen.clear()
+        self._rooms.clear()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "memory", "channels": len(self._seen)}
+        return {"kind": "memory", "channels": len(self._seen), "rooms": len(self._rooms)}
 
-    def _present(self, channel: str) -> frozenset[str]:
-        seen = self._seen.get(channel)
+    def _present(self, kept: dict[str, dict[str, float]], channel: str) -> frozenset[str]:
+        seen = kept.get(channel)
         if seen is None:
             return frozenset()
         limit = self._clock() - self._linger
         for viewer in [viewer for viewer, at in seen.items() if at <= limit]:
             del seen[viewer]
         if not seen:
-            del self._seen[channel]
+            del kept[channel]
         return frozenset(seen)

@@ -13,6 +13,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from realtime.presence import Attendance, Attending
+
 # KEYS: the set. ARGV: linger in ms, then viewers. One clock for all nodes.
 _REFRESH = """
 local t = redis.call('TIME')
@@ -23,7 +25,31 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - linger)
 if #ARGV > 1 then redis.call('PEXPIRE', KEYS[1], linger + 1000) end
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
-_ARGUMENTS = 2000  # viewers a call
+# KEYS: the set. ARGV: linger in ms, most, sample, how many are gone, those, then who is here.
+_ATTEND = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local linger, most, sample, gone = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+for i = 5, 4 + gone do redis.call('ZREM', KEYS[1], ARGV[i]) end
+for i = 5 + gone, #ARGV do redis.call('ZADD', KEYS[1], now, ARGV[i]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - linger)
+if #ARGV > 4 + gone then redis.call('PEXPIRE', KEYS[1], linger + 1000) end
+local count = redis.call('ZCARD', KEYS[1])
+if count <= most then return {count, redis.call('ZRANGE', KEYS[1], 0, -1)} end
+if sample == 0 then return {count, {}} end
+return {count, redis.call('ZRANDMEMBER', KEYS[1], sample)}
+"""
+_AMONG = """
+local t = redis.call('TIME')
+local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[1])
+local found = {}
+for i = 2, #ARGV do
+    local at = redis.call('ZSCORE', KEYS[1], ARGV[i])
+    if at and tonumber(at) > oldest then found[#found + 1] = ARGV[i] end
+end
+return found
+"""
+_ARGUMENTS = 2000  # keys a call
 
 
 class RedisPresence:
@@ -32,6 +58,7 @@ class RedisPresence:
         self._linger = linger
         self._prefix = prefix
         self._told: dict[str, tuple[float, set[str]]] = {}
+        self._attended: dict[str, tuple[float, set[str]]] = {}
 
     async def refresh(self, held: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
         """Raises RedisError or OSError when Redis does not answer."""
@@ -64,6 +91,54 @@ class RedisPresence:
             (keys,) = await pipe.execute()
         return frozenset(key.decode() for key in keys)
 
+    async def attend(self, rooms: Mapping[str, Attending]) -> dict[str, Attendance]:
+        """Raises RedisError or OSError when Redis does not answer."""
+        told: dict[str, tuple[float, set[str]]] = {}
+        now = time.monotonic()
+        answers: dict[str, int] = {}
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for room, asked in rooms.items():
+                at, known = self._attended.get(room, (0.0, set()))
+                fresh = at + self._linger / 3 > now
+                news = [key for key in asked.here if not fresh or key not in known]
+                told[room] = (at if fresh else now, set(asked.here))
+                keys = [*((key, True) for key in asked.gone), *((key, False) for key in news)]
+                for first in range(0, max(len(keys), 1), _ARGUMENTS):
+                    some = keys[first : first + _ARGUMENTS]
+                    gone = [key for key, is_gone in some if is_gone]
+                    here = [key for key, is_gone in some if not is_gone]
+                    last = first + _ARGUMENTS >= len(keys)
+                    most, sample = (asked.most, asked.sample) if last else (0, 0)
+                    numbers = (int(self._linger * 1000), most, sample, len(gone))
+                    pipe.eval(_ATTEND, 1, self._room(room), *numbers, *gone, *here)
+                answers[room] = len(pipe.command_stack) - 1
+            try:
+                results = await pipe.execute()
+            except (RedisError, OSError):
+                self._attended.clear()
+                raise
+        found = {}
+        for room, at_result in answers.items():
+            count, keys_there = results[at_result]
+            keys_found = frozenset(key.decode() for key in keys_there)
+            found[room] = Attendance(count, keys_found)
+            ours = told[room][1]
+            if len(ours) > count or (count == len(keys_found) and not ours <= keys_found):
+                told[room] = (0.0, ours)  # lost with Redis, or taken out by another node: told anew with the next call
+        self._attended = {room: kept for room, kept in self._attended.items() if room not in told} | told
+        self._attended = {room: kept for room, kept in self._attended.items() if kept[0] + self._linger > now}
+        return found
+
+    async def among(self, room: str, keys: Collection[str]) -> frozenset[str]:
+        """Raises RedisError or OSError when Redis does not answer."""
+        wanted = list(keys)
+        linger = int(self._linger * 1000)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for first in range(0, len(wanted), _ARGUMENTS):
+                pipe.eval(_AMONG, 1, self._room(room), linger, *wanted[first : first + _ARGUMENTS])
+            results = await pipe.execute()
+        return frozenset(key.decode() for found in results for key in found)
+
     async def clear(self, channel: str) -> None:
         self._told.pop(channel, None)
         await self._redis.delete(self._prefix + channel)
@@ -74,7 +149,10 @@ class RedisPresence:
                 await self._redis.aclose()
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "redis", "channels": len(self._told)}
+        return {"kind": "redis", "channels": len(self._told), "rooms": len(self._attended)}
+
+    def _room(self, room: str) -> str:
+        return f"{self._prefix}room:{room}"
 
     def _call(self, pipe: Any, channel: str, viewers: list[str]) -> None:
         pipe.eval(_REFRESH, 1, self._prefix + channel, int(self._linger * 1000), *viewers)

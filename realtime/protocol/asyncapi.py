@@ -17,15 +17,18 @@ from realtime.protocol.messages import FROM_CLIENT, FROM_SERVER, Ack, Error, Sub
 
 _SCHEMAS = "#/components/schemas/{name}"
 _ANSWERS = (Ack, SubscribeAck, Error)
-_STREAMED = (*(kind for kind in FROM_SERVER if kind not in (Welcome, Ack, Error)), Ended)
+_STREAMED: tuple[type[msgspec.Struct], ...] = (
+    *(kind for kind in FROM_SERVER if kind not in (Welcome, Ack, Error)),
+    Ended,
+)
+_EVERYTHING: tuple[type[msgspec.Struct], ...] = (*FROM_CLIENT, *FROM_SERVER, Ended)
 
 Kinds = Iterable[type[msgspec.Struct]]
 
 
 def asyncapi(*, title: str, version: str, host: str, secure: bool) -> dict[str, Any]:
     """JSON-like. `host`: as example.org:8080, where `/ws` and `/events` are."""
-    everything = (*FROM_CLIENT, *FROM_SERVER, Ended)
-    _, schemas = msgspec.json.schema_components(everything, ref_template=_SCHEMAS)
+    _, schemas = msgspec.json.schema_components(_EVERYTHING, ref_template=_SCHEMAS)
     schemas |= _code_schemas()
     schemas["Ended"]["properties"]["code"] = {"$ref": _SCHEMAS.format(name="CloseCode")}
     schemas["Error"]["properties"]["code"] = {"$ref": _SCHEMAS.format(name="ErrorCode")}
@@ -45,7 +48,7 @@ def asyncapi(*, title: str, version: str, host: str, secure: bool) -> dict[str, 
                 "title": "The WebSocket",
                 "description": _SOCKET,
                 "servers": [{"$ref": "#/servers/sockets"}],
-                "messages": _messages((*FROM_CLIENT, *FROM_SERVER)),
+                "messages": _messages(kind for kind in _EVERYTHING if kind is not Ended),
                 "bindings": {"ws": {"method": "GET", "headers": _SUBPROTOCOLS, "bindingVersion": "0.1.0"}},
             },
             "events": {
@@ -76,7 +79,7 @@ def asyncapi(*, title: str, version: str, host: str, secure: bool) -> dict[str, 
             },
         },
         "components": {
-            "messages": {kind.__name__: _message(kind) for kind in everything},
+            "messages": {kind.__name__: _message(kind) for kind in _EVERYTHING},
             "schemas": schemas,
             "correlationIds": {
                 "id": {"description": "The client's number of its message.", "location": "$message.payload#/id"}

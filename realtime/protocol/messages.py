@@ -38,13 +38,18 @@ class Authenticate(ClientMessage, frozen=True, kw_only=True, tag="authenticate")
 
 
 class Subscribe(ClientMessage, frozen=True, kw_only=True, tag="subscribe"):
-    """Hold a channel. With `since` the answer has exactly what came after it, when that is still known."""
+    """Hold a channel. With `since` the answer has exactly what came after it, when that is still known. With `presence`
+    a `members` message follows the answer, and others when people come and go; without, that ends.
+    """
 
     channel: ChannelName
     since: Position | None = None
+    presence: bool = False
 
 
 class Unsubscribe(ClientMessage, frozen=True, kw_only=True, tag="unsubscribe"):
+    """Let go of a channel: nothing more of it comes."""
+
     channel: ChannelName
 
 
@@ -55,11 +60,18 @@ class Publish(ClientMessage, frozen=True, kw_only=True, tag="publish"):
     data: dict[str, Any]
 
 
+class Typing(ClientMessage, frozen=True, kw_only=True, tag="typing"):
+    """The person is writing; to be said again every 3 s while that goes on. `typing: false`: no more."""
+
+    channel: ChannelName
+    typing: bool = True
+
+
 class Ping(ClientMessage, frozen=True, kw_only=True, tag="ping"):
     """Answered by an ack. For clients that cannot send WebSocket pings, as browsers."""
 
 
-FromClient = Authenticate | Subscribe | Unsubscribe | Publish | Ping
+FromClient = Authenticate | Subscribe | Unsubscribe | Publish | Typing | Ping
 
 
 # from the server
@@ -142,6 +154,36 @@ class Presence(ServerMessage, frozen=True, kw_only=True, tag="presence"):
     viewers: int
 
 
+class Members(ServerMessage, frozen=True, kw_only=True, tag="members", omit_defaults=True):
+    """Who holds the channel, for those who subscribed with `presence`. `people`: these alone, whoever was known before;
+    else `joined` came and `left` (ids) went. `count`: distinct people and guests, also those who are not named.
+    `sampled`: the room is too large to name everybody: `people` are some of them, and only the count is kept up.
+    """
+
+    channel: str
+    count: int
+    people: list[User] | None = None
+    joined: list[User] = []
+    left: list[str] = []
+    sampled: bool = False
+
+
+class MembersClosed(ServerMessage, frozen=True, kw_only=True, tag="members_closed"):
+    """No more `members` of this channel: the right to see them was lost. The subscription goes on."""
+
+    channel: str
+    code: str
+    message: str
+
+
+class Typists(ServerMessage, frozen=True, kw_only=True, tag="typing"):
+    """Who else is writing in the channel just now: all of it, so nobody when it is empty. `more`: beside the named."""
+
+    channel: str
+    people: list[User]
+    more: int = 0
+
+
 class State(ServerMessage, frozen=True, kw_only=True, tag="state"):
     """An ephemeral fact about the channel's subject. The latest one counts; none is numbered."""
 
@@ -164,7 +206,7 @@ class Notice(ServerMessage, frozen=True, kw_only=True, tag="notice"):
     message: str
 
 
-FROM_CLIENT: tuple[type[ClientMessage], ...] = (Authenticate, Subscribe, Unsubscribe, Publish, Ping)
+FROM_CLIENT: tuple[type[ClientMessage], ...] = (Authenticate, Subscribe, Unsubscribe, Publish, Typing, Ping)
 FROM_SERVER: tuple[type[ServerMessage], ...] = (
     Welcome,
     Ack,
@@ -172,6 +214,9 @@ FROM_SERVER: tuple[type[ServerMessage], ...] = (
     Error,
     Message,
     Presence,
+    Members,
+    MembersClosed,
+    Typists,
     State,
     Closed,
     Notice,

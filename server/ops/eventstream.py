@@ -29,6 +29,7 @@ class EventsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     last_event_id: Annotated[
         str, Meta(max_length=8192, description="for who cannot set the header Last-Event-ID, which goes before it")
     ] = ""
+    presence: Annotated[bool, Meta(description="also who is there, as `members`")] = False
 
 
 def routes(events: Events) -> Routes:
@@ -44,13 +45,16 @@ def routes(events: Events) -> Routes:
     async def listen(call: Call, query: EventsQuery) -> web.StreamResponse:
         """A stream of `text/event-stream` that goes on until one side ends it. Each event's name is the type of a
         message of the socket and its data that message as JSON: `ack` once for each channel, as for `subscribe`, then
-        `message`, `presence`, `state`, `closed`, `notice`, and `end` with a close code. Send the id of the last event
+        `message`, `presence`, `members`, `typing`, `state`, `closed`, `notice`, and
+        `end` with a close code. Send the id of the last event
         as `Last-Event-ID` (browsers do) and each `ack` has exactly what was missed, with `recovered: true`, or the
         latest messages with `recovered: false`. See docs/realtime.md.
         """
         channels = [name.strip() for name in query.channels.split(",")]
         token = bearer(call.request) or ""
-        answer = await events.handle(call.request, channels, query.last_event_id, call.caller, token)
+        answer = await events.handle(
+            call.request, channels, query.last_event_id, call.caller, token, presence=query.presence
+        )
         if answer.status >= 400:
             raise _refusal(answer)
         return answer

@@ -10,6 +10,8 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from media.ingest.rtmp import tls_context
+from realtime.crowds import CrowdOptions
+from realtime.typists import TypingOptions
 from server.community.chat.service import ChatOptions
 from server.integrations.mail import BadAddress, Delivery, Log, MailServer, Sender, SmtpServer, Templates
 from server.kit.http.classes import parse_numbers
@@ -95,6 +97,16 @@ def chat_options(settings: Settings) -> ChatOptions:
         state_messages=settings.chat_state_messages,
         state_seconds=settings.chat_state_seconds,
     )
+
+
+def crowds_of(settings: Settings) -> CrowdOptions:
+    return CrowdOptions(
+        most=settings.presence_most, sample=settings.presence_sample, leave_seconds=settings.presence_leave_seconds
+    )
+
+
+def typing_of(settings: Settings) -> TypingOptions:
+    return TypingOptions(seconds=settings.typing_seconds, every=settings.typing_every, named=settings.typing_named)
 
 
 def follows_most(settings: Settings) -> dict[str, int]:

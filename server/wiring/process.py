@@ -16,6 +16,7 @@ from media.egress.restream import RestreamOptions
 from media.ingest.rtmp import RtmpOptions, RtmpServer
 from media.package.live import PackageOptions
 from media.transcode.image import Images
+from media.transcode.renditions import Renditions
 from media.transcode.sounds import Sounds
 from media.transcode.thumbnail import Thumbnailer
 from realtime.broker.memory import MemoryBroker
@@ -75,7 +76,7 @@ from server.wiring.choices import (
     tls_of,
     typing_of,
 )
-from server.wiring.rtc import start_rtc
+from server.wiring.rtc import rtc_port, start_rtc
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -105,6 +106,7 @@ class Wiring:
 
     async def start(self) -> None:
         route_classes(self.settings)  # a rate that cannot be is told before anything starts
+        self.rtc = rtc_port(self.settings)  # so is PUBLIC_IP
         try:
             await self._start_database()
             await self._start_storage()
@@ -298,6 +300,7 @@ class Wiring:
                 record=settings.record,
             ),
             self.jobs,
+            Renditions(self.sounds, aac=settings.live_aac == "auto"),
         )
         self.broadcasts = Broadcasts(
             self.database,
@@ -348,7 +351,7 @@ class Wiring:
         self._closing.push_async_callback(self.worker.close)
         await self.director.start()
         self._closing.push_async_callback(self.director.close)
-        self.rtc = await start_rtc(settings)
+        await start_rtc(self.rtc, settings)
         self._closing.push_async_callback(self.rtc.close)
         await self._start_restreams()
 

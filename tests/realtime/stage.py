@@ -24,7 +24,7 @@ from realtime.presence.memory import MemoryPresence
 from realtime.protocol.codec import Payload
 from realtime.protocol.messages import Position
 from realtime.roster import SocketOptions
-from realtime.rules import Action, Entry, Identity, Published, Refused, Slice
+from realtime.rules import Action, Discretion, Entry, Identity, Published, Refused, Slice, Unheard
 from realtime.socket import Sockets
 from tests.support import eventually
 
@@ -65,6 +65,8 @@ class Feature:
     epoch: str = "1"
     log: dict[str, list[Any]] = field(default_factory=dict)
     banned: set[UUID | None] = field(default_factory=set)
+    may_not: set[tuple[UUID | None, Action]] = field(default_factory=set)
+    unheard: set[UUID] = field(default_factory=set)
     states: dict[str, Any] = field(default_factory=dict)
     hub: Hub | None = None
     broken: bool = False
@@ -76,6 +78,10 @@ class Feature:
             raise Refused("unavailable", "The store is away.")
         if (who.user_id if who else None) in self.banned:
             raise Refused("forbidden", "You are banned.")
+        if (who.user_id if who else None, action) in self.may_not:
+            raise Refused("forbidden", f"Not {action.value}.")
+        if action is Action.TYPING and who is not None and who.user_id in self.unheard:
+            raise Unheard
         if channel.endswith(":none"):
             raise Refused("unknown_channel", "There is none.")
 
@@ -254,6 +260,7 @@ class Node:
         hub_options: HubOptions | None = None,
         socket_options: SocketOptions | None = None,
         origins: Collection[str] = (),
+        discretion: Discretion | None = None,
     ) -> None:
         self.feature = feature
         self.tokens = tokens
@@ -262,6 +269,7 @@ class Node:
             presence or MemoryPresence(),
             node=name,
             options=hub_options or HubOptions(presence_seconds=0.05, check_seconds=30, check_seconds_degraded=30),
+            discretion=discretion,
         )
         self.hub.add_rules("live", feature)
         self.sockets = Sockets(
@@ -316,14 +324,19 @@ class Node:
         return client
 
     async def listen(
-        self, *channels: str, token: str = "", last_event_id: str = "", viewer: str = "somebody"
+        self,
+        *channels: str,
+        token: str = "",
+        last_event_id: str = "",
+        viewer: str = "somebody",
+        presence: bool = False,
     ) -> Stream:
         headers = {"X-Viewer": viewer}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id
-        query = {"channels": ",".join(channels)}
+        query = {"channels": ",".join(channels), "presence": "yes" if presence else ""}
         answer = await self._http.get(self.url.removesuffix("/ws") + "/events", params=query, headers=headers)
         stream = Stream(answer)
         self._streams.append(stream)
@@ -332,7 +345,9 @@ class Node:
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         who = await self.tokens.authenticate(token) if token else None
-        return await self.events.handle(request, request.query["channels"].split(","), "", who, token)
+        presence = bool(request.query.get("presence"))
+        names = request.query["channels"].split(",")
+        return await self.events.handle(request, names, "", who, token, presence=presence)
 
     async def get(self, **options: Any) -> aiohttp.ClientResponse:
         headers = {

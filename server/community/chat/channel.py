@@ -14,7 +14,7 @@ import msgspec
 from realtime.protocol.codec import Payload
 from realtime.protocol.codes import ErrorCode
 from realtime.protocol.messages import Position
-from realtime.rules import Action, Entry, Identity, Published, Refused, Slice
+from realtime.rules import Action, Entry, Identity, Published, Refused, Slice, Unheard
 from server.community.chat import bodies
 from server.community.chat.models import Sent
 from server.community.chat.moderation import Moderation
@@ -29,6 +29,7 @@ from server.kit.problems import Problem
 log = logging.getLogger(__name__)
 
 StateOf = Callable[[UUID], Awaitable[Any]]
+_WRITES = (Action.PUBLISH, Action.TYPING)
 
 
 async def _no_state(_: UUID) -> None:
@@ -52,11 +53,22 @@ class ChatChannels:
         except Problem as problem:
             raise _refused(problem) from None
         _check_scope(who, action)
-        if action is Action.PUBLISH:
+        if action is Action.PRESENCE and who is None:
+            raise Refused(ErrorCode.UNAUTHENTICATED, "Sign in to see who is here.")
+        if action in _WRITES:
             if who is None:
                 raise Refused(ErrorCode.UNAUTHENTICATED, "Sign in to write.")
             if not room.open:
                 raise Refused(ErrorCode.CLOSED, ErrorCode.CLOSED.sentence)
+        if action is Action.TYPING:
+            try:
+                shown = await self._chat.shows_typing(cast(Caller, who), room)
+            except Problem as problem:
+                raise _refused(problem) from None
+            except AWAY as error:
+                raise _away(error) from error
+            if not shown:
+                raise Unheard
 
     async def publish(self, who: Identity | None, channel: str, data: Mapping[str, Any]) -> Published:
         room_id = _room_id(channel)
@@ -142,7 +154,7 @@ class StaffChannels(ChatChannels):
 def _check_scope(who: Identity | None, action: Action) -> None:
     """A program with an API key needs the scope that the same thing takes over HTTP."""
     scopes = None if who is None else cast(Caller, who).scopes
-    needed = "chat:write" if action is Action.PUBLISH else "chat:read"
+    needed = "chat:write" if action in _WRITES else "chat:read"
     if scopes is not None and needed not in scopes:
         raise Refused(ErrorCode.FORBIDDEN, f"This API key has not the scope {needed}.")
 

@@ -38,7 +38,7 @@ from server.community.chat.store import ChatStore, History
 from server.community.chat.turn import Operation, Parts, Stored, Turn
 from server.community.chat.view import Viewer
 from server.community.chat.writer import AWAY, RoomWriter
-from server.community.chat.writing import Edit, Release, Write
+from server.community.chat.writing import Edit, Release, Write, check_bonds, shadow_of
 from server.kit.audit import Audit, NoAudit
 from server.kit.auth import Caller, Origin
 from server.kit.clock import now
@@ -130,6 +130,19 @@ class Chat:
             return Viewer()
         role = await self.role(caller, room)
         return await self.states.viewer(room.id, room.owner_id, caller.user_id, role.staff)
+
+    async def shows_typing(self, caller: Caller, room: Room) -> bool:
+        """Whether others are shown that he is writing: not of who is shadow-banned, and is not told so. Raises
+        BannedHere, FollowersOnly, SubscribersOnly, NoSuchRoom."""
+        at = self.clock()
+        mode = (await self.states.state(room.id, room.owner_id, Viewer())).mode
+        async with self.database.acquire() as connection:
+            standing = await self.rules.standing(connection, room.owner_id, [caller.user_id])
+            if Actor.of(caller).role(room.owner_id, standing.moderators).staff:
+                return True
+            shadow = shadow_of(standing, caller.user_id, at)
+            await check_bonds(self._parts.bonds, connection, room.owner_id, caller.user_id, mode, at)
+        return shadow is None
 
     # messages
 

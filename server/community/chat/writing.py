@@ -24,11 +24,13 @@ from server.community.chat.errors import (
     SubscribersOnly,
     TooLate,
 )
-from server.community.chat.models import Author, ChatMessage
+from server.community.chat.mode import Mode
+from server.community.chat.models import Audience, Author, ChatMessage
 from server.community.chat.rights import Actor, Deed, Role
-from server.community.chat.rules_store import Ban
+from server.community.chat.rules_store import Ban, Standing
 from server.community.chat.turn import Operation, Stored, Turn
 from server.community.chat.view import Kept, Viewer
+from storage.postgres import Connection
 
 
 @dataclass(kw_only=True)
@@ -78,20 +80,7 @@ class Write(Operation):
 
     async def _check_mode(self, turn: Turn, text: str, mark: int) -> None:
         mode, author_id = turn.room.mode, self.actor.user_id
-        bonds, connection, owner_id = turn.parts.bonds, turn.connection, turn.owner_id
-        if mode.subscribers and author_id not in await bonds.subscribers(connection, owner_id, [author_id]):
-            raise SubscribersOnly("Only subscribers of the channel may write just now.")
-        if mode.followers is not None:
-            since = (await bonds.followers(connection, owner_id, [author_id])).get(author_id)
-            if since is None:
-                raise FollowersOnly("Only followers of the channel may write just now.", minutes=mode.followers)
-            wait = (since + timedelta(minutes=mode.followers) - self.at).total_seconds()
-            if wait > 0:
-                raise FollowersOnly(
-                    f"Who has followed for {mode.followers} minutes may write just now.",
-                    minutes=mode.followers,
-                    retry_after=round(wait, 3),
-                )
+        await check_bonds(turn.parts.bonds, turn.connection, turn.owner_id, author_id, mode, self.at)
         if mode.emotes:
             await _emotes_only(turn, text)
         if mode.unique:
@@ -101,6 +90,25 @@ class Write(Operation):
             wait = (last + timedelta(seconds=mode.slow) - self.at).total_seconds() if last is not None else 0
             if wait > 0:
                 raise SlowMode(f"One message each {mode.slow} s.", retry_after=wait, slow=mode.slow)
+
+
+async def check_bonds(
+    bonds: Audience, connection: Connection, owner_id: UUID, author_id: UUID, mode: Mode, at: datetime
+) -> None:
+    """Raises SubscribersOnly, FollowersOnly."""
+    if mode.subscribers and author_id not in await bonds.subscribers(connection, owner_id, [author_id]):
+        raise SubscribersOnly("Only subscribers of the channel may write just now.")
+    if mode.followers is not None:
+        since = (await bonds.followers(connection, owner_id, [author_id])).get(author_id)
+        if since is None:
+            raise FollowersOnly("Only followers of the channel may write just now.", minutes=mode.followers)
+        wait = (since + timedelta(minutes=mode.followers) - at).total_seconds()
+        if wait > 0:
+            raise FollowersOnly(
+                f"Who has followed for {mode.followers} minutes may write just now.",
+                minutes=mode.followers,
+                retry_after=round(wait, 3),
+            )
 
 
 @dataclass(kw_only=True)
@@ -164,7 +172,12 @@ class Release(Operation):
 
 def refuse_banned(turn: Turn, actor: Actor, role: Role, at: datetime) -> Ban | None:
     """The shadow ban, of which he is not to know. Raises BannedHere for any other."""
-    ban = None if role.staff else turn.standing.ban(actor.user_id, at)
+    return None if role.staff else shadow_of(turn.standing, actor.user_id, at)
+
+
+def shadow_of(standing: Standing, user_id: UUID, at: datetime) -> Ban | None:
+    """The same of somebody who is not of the staff."""
+    ban = standing.ban(user_id, at)
     if ban is None or ban.kind == "shadow":
         return ban
     if ban.until is None:

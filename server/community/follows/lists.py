@@ -29,7 +29,7 @@ class Lists:
         if query.user_id is None and caller is None:
             raise Unauthorized("Say whose list, as user_id=…, or sign in for your own.")
         user_id = query.user_id or (caller.user_id if caller is not None else UUID(int=0))
-        after: store.Position | None = decode_cursor(query.cursor, datetime, UUID) if query.cursor else None  # type: ignore[assignment]
+        after: store.Position | None = decode_cursor(query.cursor, datetime, UUID) if query.cursor else None
         if caller is None or caller.user_id != user_id:
             await self.need_person(user_id)
             if not await self._sight.shows(user_id, caller):

@@ -157,6 +157,7 @@ class Profiles:
             if_match.check(details.privacy_version)
             if body != details.privacy:
                 await store.set_privacy(connection, user_id, body)
+                await accounts.account_changed(connection, user_id)  # whoever names him hears of it
                 await self._audit.record(connection, user_id, "profile.changed", origin, fields=["privacy"])
             return _privacy(await store.details(connection, user_id))
 
