@@ -46,7 +46,9 @@ def ntp_time(seconds: float) -> int:
 
 
 def unix_time(ntp: int) -> float:
-    return ntp / (1 << 32) - NTP_EPOCH
+    """A time whose first bit is 0 lies after the wrap of 2036 (RFC 4330, 3)."""
+    seconds = ntp / (1 << 32) - NTP_EPOCH
+    return seconds if ntp >> 63 else seconds + (1 << 32)
 
 
 def middle(ntp: int) -> int:

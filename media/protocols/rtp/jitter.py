@@ -94,6 +94,7 @@ class JitterBuffer:
             self._highest = following
             self._next = following + 1
             self.received += 1
+            self._stray = None
             return (packet,)
         return self._out_of_order(packet, ahead, arrival, repaired)
 
