@@ -219,6 +219,16 @@ class Settings:
     rtc_errors_per_second: int = _setting(500, "wrong STUN messages that are answered in a second, of all addresses")
     rtc_paths_per_peer: int = _setting(16, "addresses that one WebRTC session may be heard from")
     rtc_sources_per_peer: int = _setting(64, "RTP sources (SSRC) that one WebRTC session may send")
+    rtc_max_sdp: int = _setting(64 * 1024, "longest session description (SDP) that is read, bytes")
+    whep_most: int = _setting(1500, "viewers by WebRTC (WHEP) at once")
+    whep_per_broadcast: int = _setting(1000, "viewers by WebRTC of one broadcast at once, for each process")
+    whep_per_address: int = _setting(50, "viewers by WebRTC from one address at once, for each process")
+    whep_burst_mbit: float = _setting(
+        30.0, "what a viewer by WebRTC is sent at once when he comes is spread over time at this rate, Mbit/s"
+    )
+    whep_memory: int = _setting(
+        1024 * 1024, "what was sent to a viewer by WebRTC is kept to be sent again up to this, bytes"
+    )
 
     # packaging
     segment_seconds: float = _setting(2.0, "a segment is cut at the first key frame after this, s")
@@ -233,6 +243,9 @@ class Settings:
     retention_days: int = _setting(0, "recordings are deleted after this; 0: never, days")
     disk_min_free: int = _setting(1024 * 1024 * 1024, "with less free disk no new recording starts, bytes")
     spool_max_bytes: int = _setting(8 * 1024 * 1024 * 1024, "segments waiting for a store that is down, bytes")
+    live_aac: bool = _setting(
+        True, "offer AAC beside Opus, made while a player asks for it, to players that cannot play Opus"
+    )
     sound_children: int = _setting(
         8, "broadcasts whose sound is made in another codec (AAC, Opus) at once, each by a child process; 0: none"
     )
@@ -404,6 +417,8 @@ _ABOVE_ZERO = (
     "rtc_max_handshakes",
     "rtc_paths_per_peer",
     "rtc_socket_buffer",
+    "rtc_max_sdp",
+    "whep_burst_mbit",
 )
 _SCHEMES = {
     "public_url": ("http://", "https://"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from media.protocols.errors import MediaError
+from media.protocols.rtp.av1 import Av1Packetizer
 from media.protocols.rtp.h264 import H264Packetizer, Reordering, may_reorder
+from media.protocols.rtp.vp9 import Vp9Packetizer
 from media.samples import Codec, Sample, Track
 
 
@@ -62,6 +64,16 @@ class _H264:
         return self._packetizer.payloads(sample)
 
 
+class _Plain:
+    """Codecs that are sent as they are decoded."""
+
+    may_reorder = property(lambda self: False)
+    left_out = property(lambda self: 0)
+
+    def __init__(self, packetizer: Vp9Packetizer | Av1Packetizer) -> None:
+        self.payloads = packetizer.payloads
+
+
 class _Opus:
     may_reorder = property(lambda self: False)
     left_out = property(lambda self: 0)
@@ -79,5 +91,9 @@ def packetiser_of(track: Track) -> Packetiser:
             return _H264(track)
         except MediaError as error:
             raise NotPlayable("codec_not_playable", f"The picture cannot be sent by WebRTC: {error}.") from error
-    name = {Codec.HEVC: "HEVC", Codec.AV1: "AV1", Codec.VP9: "VP9", Codec.AAC: "AAC"}[track.codec]
+    if track.codec is Codec.VP9:
+        return _Plain(Vp9Packetizer())
+    if track.codec is Codec.AV1:
+        return _Plain(Av1Packetizer())
+    name = "HEVC" if track.codec is Codec.HEVC else "AAC"
     raise NotPlayable("codec_not_playable", f"{name} is not sent by WebRTC. Play by HLS, or send H.264.")

@@ -76,7 +76,7 @@ from server.wiring.choices import (
     tls_of,
     typing_of,
 )
-from server.wiring.rtc import rtc_port, start_rtc
+from server.wiring.rtc import rtc_port, start_rtc, watching
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -300,7 +300,7 @@ class Wiring:
                 record=settings.record,
             ),
             self.jobs,
-            Renditions(self.sounds, aac=settings.live_aac == "auto"),
+            Renditions(self.sounds, aac=settings.live_aac),
         )
         self.broadcasts = Broadcasts(
             self.database,
@@ -353,6 +353,10 @@ class Wiring:
         self._closing.push_async_callback(self.director.close)
         await start_rtc(self.rtc, settings)
         self._closing.push_async_callback(self.rtc.close)
+        self.whep = watching(self.rtc, self.director, self.database, self.viewers, self.sounds, settings)
+        self.whep.start()
+        self.identity.on_ended(self.whep.ended)
+        self._closing.push_async_callback(self.whep.close)
         await self._start_restreams()
 
         tls = tls_of(settings)
@@ -438,6 +442,7 @@ class Wiring:
         metrics.counter("media_sent_bytes", "Bytes of media answered", lambda: self.media.sent_bytes)
         metrics.gauge("media_waiting_requests", "Blocked playlist and part requests", lambda: self.media.waiting)
         metrics.gauge("webrtc_peers", "WebRTC sessions", lambda: self.rtc.count)
+        metrics.gauge("whep_viewers", "Viewers by WebRTC", lambda: self.whep.count)
         metrics.counter("webrtc_packets", "Packets of WebRTC by what became of them", self.rtc.packets, label="outcome")
         metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: self.spool.pending_bytes)
         metrics.gauge("disk_free_bytes", "Free disk under DATA_DIR", self.spool.disk_free)
@@ -458,6 +463,7 @@ class Wiring:
             ("director", self.director),
             ("rtmp", self.rtmp),
             ("webrtc", self.rtc),
+            ("whep", self.whep),
             ("restream", self.pushes),
             ("spool", self.spool),
             ("hub", self.hub),

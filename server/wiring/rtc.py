@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from media.egress.programme import Programmes, Sounds
+from media.egress.whep import ViewerOptions
 from media.rtc.options import RtcOptions
 from media.rtc.port import RtcPort
 from server.settings import SettingError, Settings
+from server.streaming.broadcasts.director import Director
+from server.streaming.playback.viewers import Viewers
+from server.streaming.whep.service import Limits, Sessions
 from server.wiring.choices import CannotStart
+from storage.postgres.database import Database
 
 
-async def start_rtc(settings: Settings) -> RtcPort:
+def rtc_port(settings: Settings) -> RtcPort:
+    """Raises SettingError for what can be known before anything starts."""
     try:
-        port = RtcPort(
+        return RtcPort(
             RtcOptions(
                 rtc_host=settings.rtc_host,
                 rtc_port=settings.rtc_port,
@@ -28,6 +35,9 @@ async def start_rtc(settings: Settings) -> RtcPort:
         )
     except ValueError as error:
         raise SettingError(str(error)) from None
+
+
+async def start_rtc(port: RtcPort, settings: Settings) -> None:
     try:
         await port.start()
     except OSError as error:
@@ -36,4 +46,17 @@ async def start_rtc(settings: Settings) -> RtcPort:
             f"UDP port {settings.rtc_port} cannot be had ({error.strerror}). "
             "Stop the other program, or set RTC_PORT to a free port."
         ) from None
-    return port
+
+
+def watching(
+    port: RtcPort, director: Director, database: Database, viewers: Viewers, sounds: Sounds, settings: Settings
+) -> Sessions:
+    return Sessions(
+        port,
+        Programmes(sounds),
+        director,
+        database,
+        viewers,
+        Limits(settings.whep_most, settings.whep_per_broadcast, settings.whep_per_address),
+        ViewerOptions(burst_bitrate=settings.whep_burst_mbit * 1e6, memory=settings.whep_memory),
+    )

@@ -186,10 +186,10 @@ class BandwidthEstimator:
         if limit is None:
             rate *= GROWTH**since
         else:
-            # near the limit: about half a packet in each response time
+            # near the limit: less than half a packet in each response time
             frame = rate / 30
             packet = frame / max(1.0, math.ceil(frame / 9600))
-            rate += max(4000.0, 0.5 * packet / (self._rtt + 0.1)) * since
+            rate += max(4000.0, 0.4 * packet / (self._rtt + 0.1)) * since
         ceiling = HEADROOM * self.received + 10_000 if self.received else math.inf
         if rate > ceiling:
             rate = max(self._delay_rate, ceiling)

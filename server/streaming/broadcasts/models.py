@@ -92,10 +92,11 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Playback(msgspec.Struct, frozen=True):
-    """Absolute URLs of the live playlists."""
+    """Absolute URLs: of the live playlists, and where players by WebRTC POST their offer (WHEP)."""
 
     hls: str
     dash: str
+    whep: str
 
 
 class RecordingView(msgspec.Struct, frozen=True):

@@ -355,7 +355,9 @@ def _state(row: Broadcast, live: Live | None) -> State:
 
 def _playback(id: UUID, address: Address) -> Playback:
     base = f"{address.http}/live/{id}/p"
-    return Playback(hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd")
+    return Playback(
+        hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd", whep=f"{address.http}/api/v1/live/{id}/whep"
+    )
 
 
 def _recording(row: Broadcast, address: Address) -> RecordingView | None:
