@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import ifaddr
 
@@ -21,10 +21,10 @@ def public_addresses(setting: str) -> list[IpAddress]:
             address = ipaddress.ip_address(word)
         except ValueError:
             raise ValueError(
-                f"{word!r} is not an address. Browsers are told addresses, not names: write what the name stands for"
+                f"PUBLIC_IP: {word!r} is not an address. Browsers are told addresses: write what the name stands for"
             ) from None
         if address.is_unspecified or address.is_multicast:
-            raise ValueError(f"{word} is not an address that a browser can send to")
+            raise ValueError(f"PUBLIC_IP: {word} is not an address that a browser can send to")
         if address not in found:
             found.append(address)
     return found
@@ -42,7 +42,7 @@ def machine_addresses() -> list[IpAddress]:
     return found
 
 
-def announced(public: str, host: str, machine: Iterable[IpAddress]) -> list[IpAddress]:
+def announced(public: str, host: str, machine: Callable[[], Iterable[IpAddress]]) -> list[IpAddress]:
     """What to tell browsers. host: RTC_HOST, "" or an unspecified address when the port listens on all.
 
     Loopback is told with the others (but for PUBLIC_IP, which says it all): a browser on the same machine may have no
@@ -50,10 +50,13 @@ def announced(public: str, host: str, machine: Iterable[IpAddress]) -> list[IpAd
     """
     if chosen := public_addresses(public):
         return chosen
-    listening = ipaddress.ip_address(host.partition("%")[0]) if host else None
+    try:
+        listening = ipaddress.ip_address(host.partition("%")[0]) if host else None
+    except ValueError:
+        raise ValueError(f"RTC_HOST: {host!r} is not an address of this machine; leave it empty for all") from None
     if listening is not None and not listening.is_unspecified:
         return [listening]
-    every = list(machine)
+    every = list(machine())
     if listening is not None and listening.version == 4:
         every = [address for address in every if address.version == 4]
     return sorted(every, key=lambda address: (address.is_loopback, address.version, address))

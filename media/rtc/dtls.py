@@ -111,7 +111,8 @@ class Dtls(RTCDtlsTransport):
         elif self._state is State.CONNECTED:
             self._connection.bio_write(datagram)
             try:
-                self._connection.recv(MTU)  # nothing but alerts and repeated handshakes: no data channels here
+                while True:
+                    self._connection.recv(MTU)  # alerts and repeated handshakes are of interest: no data channels here
             except SSL.ZeroReturnError:
                 self._end("The other side closed the connection.")
                 return

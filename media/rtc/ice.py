@@ -19,6 +19,10 @@ SILENT = 3.0
 """Nothing heard on the selected path for so long: any nominated one is better, s."""
 
 
+DEAD = 10.0
+"""The same, and one that is not nominated is too: the other side proves its consent every 5 s or so (RFC 7675), s."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     ufrag: str
@@ -105,6 +109,7 @@ class Agent:
             self._nominate(path, now, checked)
         else:
             path.nominated_since = 0.0
+            self._replace_dead(path, now, checked)
         path.heard = now
         return checked
 
@@ -151,6 +156,15 @@ class Agent:
             for other in [other for other in self.paths.values() if other.credentials is not self.local]:
                 del self.paths[other.address]
                 checked.dropped.append(other.address)
+
+    def _replace_dead(self, path: Path, now: float, checked: Checked) -> None:
+        """A router gave the other side a new address without its knowing: it nominates nothing, and only goes on."""
+        selected = self.selected
+        if selected is None or selected is path or path.credentials is not selected.credentials:
+            return
+        if now - selected.heard > DEAD:
+            self.selected = path
+            checked.moved = True
 
     def lose(self, address: Address) -> None:
         """The address became another peer's."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Packet = bytes | bytearray
+HANDSHAKE = 22
+"""The first byte of a DTLS hello."""
+WORTH_A_RUN = 3
+"""Two packets are sent quicker one by one than as a run."""
 
 
 class Peer:
@@ -81,8 +85,7 @@ class Peer:
             raise ValueError("There has to be an a=fingerprint of sha-256, sha-384 or sha-512.")
         self.remote = remote
         self._active = remote.setup == "passive"
-        if self._active:
-            self._begin()
+        self.go_on()
 
     def restart_ice(self, ufrag: str, pwd: str) -> tuple[str, str]:
         """The other side begins anew with these. Returns our new ufrag and password; until it has nominated a path
@@ -149,7 +152,7 @@ class Peer:
     def send_rtp_batch(self, packets: Sequence[Packet]) -> None:
         """The same for several at once, in their order. Runs of packets of one size, the last of which may be
         shorter, are one call of the kernel."""
-        if len(packets) == 1 or not self._port.segments:
+        if len(packets) < WORTH_A_RUN or not self._port.segments:
             for packet in packets:
                 self.send_rtp(packet)
             return
@@ -162,8 +165,9 @@ class Peer:
                 end += 1
             if end < most and len(packets[end]) < size:
                 end += 1
-            if end - start == 1:
-                self.send_rtp(packets[start])
+            if end - start < WORTH_A_RUN:
+                for packet in packets[start:end]:
+                    self.send_rtp(packet)
             else:
                 self._send_run(packets[start:end])
             start = end
@@ -209,9 +213,19 @@ class Peer:
                 self._address = self.agent.selected.address if self.agent.selected is not None else address
             if before is not None:
                 self._port.named(self, before)
-            if self._active and self._dtls is None:
-                self._begin()
         return checked
+
+    def go_on(self) -> None:
+        """A check was answered: if the handshake is ours to begin, it begins."""
+        if self._active and self._dtls is None:
+            self._begin()
+
+    def lose(self, address: Address) -> None:
+        """Another peer proved to be there."""
+        self.agent.lose(address)
+        if self._address == address:
+            path = max(self.agent.paths.values(), key=lambda path: path.heard, default=None)
+            self._address = path.address if path is not None else None
 
     def on_datagram(self, datagram: bytes, address: Address, now: float) -> None:
         """Anything but STUN, from an address that proved to be this peer's."""
@@ -226,8 +240,8 @@ class Peer:
         if self._srtp is None:
             if now - self._created > options.rtc_connect_timeout:
                 self.close(f"The connection did not come about within {options.rtc_connect_timeout:g} s.")
-            elif self._active and self._dtls is None:
-                self._begin()
+            else:
+                self.go_on()
         elif now - self.heard > options.rtc_consent_timeout:
             self.close(f"Nothing was heard of the other side for {options.rtc_consent_timeout:g} s.")
 
@@ -269,7 +283,7 @@ class Peer:
     def _on_dtls(self, datagram: bytes, address: Address) -> None:
         if self.agent.selected is None:
             self._address = address  # nominated or not, that is where it wants its answer
-        if self._dtls is None:
+        if self._dtls is None and not self._active and datagram[0] == HANDSHAKE:
             self._begin()
         if self._dtls is not None:
             self._dtls.receive(datagram)

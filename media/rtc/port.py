@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from media.protocols import stun
 from media.protocols.errors import StunError
-from media.rtc.addresses import announced, candidates, machine_addresses
+from media.rtc.addresses import IpAddress, announced, candidates, machine_addresses
 from media.rtc.dtls import Identity
 from media.rtc.guard import Guard
 from media.rtc.options import Address, CannotServe, Handler, RtcOptions
@@ -32,6 +32,10 @@ BURST = 64
 TICK = 0.5
 PATH_IS_HELD = 15.0
 """An address belongs to the peer that was heard from it, unless it was silent there for so long, s."""
+LONG_HANDSHAKE = 5.0
+"""A handshake that is under way so long is closed when others wait for its place, s."""
+ADDRESSES_SECONDS = 10.0
+"""The addresses of the machine are looked up again after this: a laptop changes its network, s."""
 UDP_SEGMENT = 103
 RUN_BYTES = 60_000
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
@@ -46,7 +50,8 @@ class RtcPort:
         self.slots = Slots()
         self.segments = hasattr(socket.socket, "sendmsg")
         self.run_bytes = RUN_BYTES
-        self._addresses = announced(options.public_ip, options.rtc_host, machine_addresses())
+        self._addresses = self._look_up()
+        self._looked_up = time.monotonic()
         self._identity: Identity | None = None
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -55,7 +60,7 @@ class RtcPort:
         self._peers: dict[Peer, None] = {}
         self._by_ufrag: dict[str, Peer] = {}
         self._by_address: dict[Address, Peer] = {}
-        self._shaking: set[Peer] = set()
+        self._shaking: dict[Peer, float] = {}
         self._guard = Guard(options.rtc_bad_per_address, options.rtc_errors_per_second)
         self.sendto: Callable[[bytes | memoryview, Address], int] = self._nowhere
         self._counts = {
@@ -129,6 +134,9 @@ class RtcPort:
 
     def candidates(self) -> list[str]:
         """Lines for SDP, as `a=candidate:…`."""
+        now = time.monotonic()
+        if now - self._looked_up > ADDRESSES_SECONDS:
+            self._addresses, self._looked_up = self._look_up(), now
         return candidates(self._addresses, self.port)
 
     def peer(self, handler: Handler, name: str) -> Peer:
@@ -147,29 +155,39 @@ class RtcPort:
         self._total_peers += 1
         return peer
 
+    def _look_up(self) -> list[IpAddress]:
+        return announced(self.options.public_ip, self.options.rtc_host, machine_addresses)
+
     # what peers ask for
 
     def named(self, peer: Peer, before: Collection[str]) -> None:
         """The ufrags of a peer were `before`; now they are others."""
+        if peer not in self._peers:
+            return
         for ufrag in before:
             self._by_ufrag.pop(ufrag, None)
         for ufrag in peer.agent.known:
             self._by_ufrag[ufrag] = peer
 
     def may_shake_hands(self, peer: Peer) -> bool:
+        """Not more than RTC_MAX_HANDSHAKES at once; but one that goes on for long gives way to those who wait."""
+        now = time.monotonic()
         if len(self._shaking) >= self.options.rtc_max_handshakes:
-            self._counts["handshakes_put_off"] += 1
-            return False
-        self._shaking.add(peer)
+            oldest, since = next(iter(self._shaking.items()))
+            if now - since < LONG_HANDSHAKE:
+                self._counts["handshakes_put_off"] += 1
+                return False
+            oldest.close("The DTLS handshake took too long.")
+        self._shaking[peer] = now
         return True
 
     def shook_hands(self, peer: Peer) -> None:
-        self._shaking.discard(peer)
+        self._shaking.pop(peer, None)
 
     def forget(self, peer: Peer) -> None:
         if self._peers.pop(peer, True) is None:
             self._gone.update(peer.packets())
-        self._shaking.discard(peer)
+        self._shaking.pop(peer, None)
         for ufrag in peer.agent.known:
             self._by_ufrag.pop(ufrag, None)
         for address in peer.agent.paths:
@@ -220,20 +238,18 @@ class RtcPort:
             except OSError:
                 self._counts["unsendable"] += 1  # of something sent earlier: the answer of a router comes this way
                 continue
-            if not datagram:
-                continue
             peer = owners.get(address)
-            if datagram[0] < 4:
-                self._on_stun(datagram, address, peer, clock())
-            elif peer is None:
-                self._counts["strangers"] += 1
-            else:
+            if peer is not None and datagram[:1] > b"\x03":
                 try:
                     peer.on_datagram(datagram, address, clock())
                 except Exception:
                     log.exception("webrtc %s: the session failed", peer.name)
                     peer.close("The session failed.")
-            if self._socket is None:
+            elif datagram[:1] < b"\x04":
+                self._on_stun(datagram, address, peer, clock())
+            else:
+                self._counts["strangers"] += 1
+            if self._socket is None:  # closed by what came
                 return
 
     def _on_stun(self, datagram: bytes, address: Address, owner: Peer | None, now: float) -> None:
@@ -262,12 +278,13 @@ class RtcPort:
             if checked.proven:
                 if owner is not peer:
                     if owner is not None:
-                        owner.agent.lose(address)
+                        owner.lose(address)
                     self._by_address[address] = peer
                 for dropped in checked.dropped:
                     if self._by_address.get(dropped) is peer:
                         del self._by_address[dropped]
                 self._answer(checked.answer, address)
+                peer.go_on()
                 return
             answer = checked.answer
         self._counts["bad_stun"] += 1
@@ -291,17 +308,23 @@ class RtcPort:
 def _listen(options: RtcOptions) -> socket.socket:
     """For IPv4 and IPv6 in one where RTC_HOST does not say which. Raises OSError."""
     host = options.rtc_host
-    if host:
-        found = socket.getaddrinfo(host, options.rtc_port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
-        family, where = found[0][0], found[0][4]
-    elif socket.has_dualstack_ipv6():
-        family, where = socket.AF_INET6, ("::", options.rtc_port, 0, 0)
-    else:
-        family, where = socket.AF_INET, ("0.0.0.0", options.rtc_port)
+    if not host and socket.has_dualstack_ipv6():
+        try:
+            return _bound("::", options, only=False)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # IPv6 is there, but turned off
+                raise
+    return _bound(host or "0.0.0.0", options, only=host != "::")
+
+
+def _bound(host: str, options: RtcOptions, *, only: bool) -> socket.socket:
+    """only: an IPv6 socket takes no IPv4."""
+    found = socket.getaddrinfo(host, options.rtc_port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    family, where = found[0][0], found[0][4]
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bool(host) and host != "::")
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
         for name in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, name, options.rtc_socket_buffer)
         sock.setblocking(False)
