@@ -1,0 +1,107 @@
+"""From whole frames on a WebRTC sender's clock to samples of its publisher.
+
+A WhipIntake lives as long as one publishing. Frames come with their place on the sender's timeline in seconds, picture
+and sound on the same one; the Timeline that RTMP has, too, makes decode times of it that rise and cannot run ahead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from media.ingest.gate import Publisher
+from media.ingest.timeline import Timeline
+from media.protocols.errors import MediaError
+from media.protocols.rtp.frames import Frame
+from media.protocols.rtp.opus import silence
+from media.samples import Codec, Sample, Track
+
+MAX_CHANGES = 30
+CHANGE_WINDOW = 60.0
+"""Each new configuration is a new timeline for everybody who watches. Browsers change the size of their picture when
+the network does, so more are taken than from an encoder that somebody has set up."""
+LONGEST_SILENCE = 48_000
+"""Ticks of a hole in the sound that are filled with silence: a second of loss, or of a sender that is quiet (DTX)."""
+
+
+class WhipIntake:
+    def __init__(
+        self, publisher: Publisher, *, max_ahead: float = 30.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """max_ahead: seconds that media may come before its time. clock: seconds, from anywhere."""
+        self.frames = 0
+        self.filled = 0
+        """Ticks of silence that were put in."""
+        self._publisher = publisher
+        self._timeline = Timeline(max_ahead=max_ahead, clock=clock)
+        self._clock = clock
+        self._changes: deque[float] = deque()
+        self._tracks: dict[int, Track] = {}
+        self._sound_until = -1
+        self._waiting_for_key = True
+
+    def picture(self, track: Track, position: float, frame: Frame) -> bool:
+        """position: seconds. Whether the stream can go on without a key frame. Raises MediaError, TimestampError."""
+        if self._waiting_for_key and not frame.key:
+            return False
+        times = self._timeline.video(_milliseconds(position), 0)
+        if times is None:
+            return True
+        self._announce(track)
+        if self._timeline.jumped:
+            self._restart()
+            if not frame.key:
+                return False
+        self._waiting_for_key = False
+        self.frames += 1
+        self._publisher.samples([Sample(track.id, times[0], times[1], frame.key, frame.data)])
+        return True
+
+    def sound(self, track: Track, position: float, frame: Frame) -> None:
+        """Raises MediaError, TimestampError."""
+        dts = self._timeline.audio(_milliseconds(position), track.timescale, frame.duration)
+        if dts is None:
+            return
+        self._announce(track)
+        batch: list[Sample] = []
+        if self._timeline.jumped:
+            self._restart()
+        elif track.codec is Codec.OPUS and 0 <= self._sound_until < dts:
+            hole = dts - self._sound_until
+            if hole <= LONGEST_SILENCE:
+                at = self._sound_until
+                for duration, packet in silence(hole):
+                    batch.append(Sample(track.id, at, at, True, packet, duration))
+                    at += duration
+                    self.filled += duration
+        batch.append(Sample(track.id, dts, dts, True, frame.data, frame.duration))
+        self._sound_until = dts + frame.duration
+        self.frames += 1
+        self._publisher.samples(batch)
+
+    def _restart(self) -> None:
+        """The clock jumped: what follows is on a new timeline, and pictures wait for a key frame."""
+        self._timeline.jumped = False
+        self._publisher.restart()
+        self._waiting_for_key = True
+        self._sound_until = -1
+
+    def _announce(self, track: Track) -> None:
+        if self._tracks.get(track.id) == track:
+            return
+        now = self._clock()
+        changes = self._changes
+        while changes and now - changes[0] >= CHANGE_WINDOW:
+            changes.popleft()
+        changes.append(now)
+        if len(changes) > MAX_CHANGES:
+            raise MediaError(
+                f"the format of picture or sound changed {len(changes)} times within a minute; at most {MAX_CHANGES}"
+            )
+        self._tracks[track.id] = track
+        self._publisher.track(track)
+
+
+def _milliseconds(position: float) -> int:
+    return round(position * 1000) & 0xFFFFFFFF
