@@ -29,6 +29,14 @@ class Sealed(NamedTuple):
 
 
 @dataclass(slots=True)
+class Stretch:
+    """A derived rendition's segments within a Period, one after the other without a hole: the newest such row."""
+
+    init: Init
+    lines: deque[tuple[int, str]] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
 class Run:
     """One Period. start: s on the timeline; inits: letter -> configuration."""
 
@@ -42,6 +50,7 @@ class Run:
     shown_at: float = 0.0  # start in a manifest without holes (recording)
     sealed: deque[Sealed] = field(default_factory=deque)
     open: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
+    followers: dict[str, Stretch] = field(default_factory=dict)
 
     def offset(self, init: Init) -> int:
         return round(self.start * init.scale)
@@ -74,6 +83,23 @@ class Timeline:
         if len(run.open) >= 2 * BLOCK:
             self._seal(run)
 
+    def follow(self, msn: int, letter: str, piece: PieceLine, init: Init) -> None:
+        """A derived rendition's share of a segment, which may be closed before or after the source's."""
+        for run in reversed(self.runs):
+            if run.first <= msn <= run.next:
+                stretch = run.followers.get(letter)
+                if stretch is None or stretch.init != init or not stretch.lines or stretch.lines[-1][0] != msn - 1:
+                    stretch = run.followers[letter] = Stretch(init)
+                stretch.lines.append((msn, f'<S t="{piece.start}" d="{piece.duration}"/>'))
+                return
+
+    def lose_follow(self, letter: str, msn: int) -> None:
+        """Its share of this segment was given up: what it has begins behind that."""
+        for run in self.runs:
+            stretch = run.followers.get(letter)
+            while stretch is not None and stretch.lines and stretch.lines[0][0] <= msn <= stretch.lines[-1][0]:
+                stretch.lines.popleft()
+
     def drop_before(self, msn: int) -> None:
         """The window begins here (or up to a block earlier)."""
         while self.runs and self.runs[0].next <= msn:
@@ -86,6 +112,9 @@ class Timeline:
         while not run.sealed and len(run.open) > 1 and run.open[0][0] < msn:
             run.open.popleft()
             run.first = run.open[0][0]
+        for stretch in run.followers.values():
+            while stretch.lines and stretch.lines[0][0] < run.first:
+                stretch.lines.popleft()
 
     def lose(self, msn: int) -> None:
         """This segment was given up: what follows it is another Period. One that is sealed stays listed."""
@@ -101,6 +130,9 @@ class Timeline:
                 start = min(_start(text) / run.inits[x].scale for x, text in later[0][1].items())
                 rest = Run(msn + 1, run.session, start, run.inits, msn + 1, later[-1][0] + 1, run.end)
                 rest.open = deque(later)
+                for letter, stretch in run.followers.items():
+                    rest.followers[letter] = Stretch(stretch.init, deque(x for x in stretch.lines if x[0] > msn))
+                    stretch.lines = deque(x for x in stretch.lines if x[0] < msn)
                 self.runs.insert(place + 1, rest)
             run.end = min(_start(text) / run.inits[x].scale for x, text in lines[at][1].items())
             if not run.open and not run.sealed:
@@ -120,12 +152,22 @@ class Timeline:
             if durations or (run is self.runs[-1] and not last_open):
                 length = f' duration="{seconds(run.end - run.start)}"'
             yield f'<Period id="p{run.number}" start="{seconds(start)}"{length}>'
+            followers = {x: s for x, s in run.followers.items() if s.lines}
             for letter in sorted(run.inits, reverse=True):
-                yield adaptation_head(run, letter, bandwidths.get(letter, 0))
+                init = run.inits[letter]
+                yield adaptation_head(1 if letter == "v" else 2, letter)
+                yield representation_head(letter, init, run.offset(init), run.first, bandwidths.get(letter, 0))
                 for block in run.sealed:
                     yield block.text[letter]
                 yield "".join([lines[letter] for _, lines in run.open])
-                yield "</SegmentTimeline></SegmentTemplate></Representation></AdaptationSet>"
+                yield REPRESENTATION_END
+                for other in [x for x, s in followers.items() if x[0] == letter and _alike(s.init, init)]:
+                    yield _stretch(run, other, followers.pop(other), bandwidths)
+                yield "</AdaptationSet>"
+            for number, (letter, stretch) in enumerate(sorted(followers.items())):
+                yield adaptation_head(3 + number, letter)
+                yield _stretch(run, letter, stretch, bandwidths)
+                yield "</AdaptationSet>"
             yield "</Period>"
 
 
@@ -134,12 +176,33 @@ def _start(line: str) -> int:
     return int(line.split('"', 2)[1])
 
 
-def adaptation_head(run: Run, letter: str, bandwidth: int) -> str:
-    init = run.inits[letter]
-    kind = "video" if letter == "v" else "audio"
+REPRESENTATION_END = "</SegmentTimeline></SegmentTemplate></Representation>"
+
+
+def _alike(one: Init, other: Init) -> bool:
+    """Whether a player may change from one to the other within an AdaptationSet: the same codec."""
+    return one.codec.partition(".")[0] == other.codec.partition(".")[0]
+
+
+def _stretch(run: Run, letter: str, stretch: Stretch, bandwidths: Mapping[str, int]) -> str:
+    init = stretch.init
+    head = representation_head(letter, init, run.offset(init), stretch.lines[0][0], bandwidths.get(letter, 0))
+    return head + "".join([line for _, line in stretch.lines]) + REPRESENTATION_END
+
+
+def adaptation_head(id: int, letter: str) -> str:
+    kind = "video" if letter[0] == "v" else "audio"
+    role = "main" if len(letter) == 1 else "alternate"
+    return (
+        f'<AdaptationSet id="{id}" contentType="{kind}" mimeType="{kind}/mp4" segmentAlignment="true">'
+        f'<Role schemeIdUri="urn:mpeg:dash:role:2011" value="{role}"/>'
+    )
+
+
+def representation_head(letter: str, init: Init, offset: int, first: int, bandwidth: int) -> str:
     about = [f' codecs={quoteattr(init.codec)} bandwidth="{max(bandwidth, 1)}"']
     channels = ""
-    if letter == "v":
+    if letter[0] == "v":
         if init.width and init.height:
             about.append(f' width="{init.width}" height="{init.height}"')
         if init.frame_rate:
@@ -151,12 +214,9 @@ def adaptation_head(run: Run, letter: str, bandwidth: int) -> str:
             f' value="{init.channels or 2}"/>'
         )
     return (
-        f'<AdaptationSet id="{1 if letter == "v" else 2}" contentType="{kind}" mimeType="{kind}/mp4"'
-        ' segmentAlignment="true">'
-        '<Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>'
         f'<Representation id="{letter}"{"".join(about)}>{channels}'
-        f'<SegmentTemplate timescale="{init.scale}" presentationTimeOffset="{run.offset(init)}"'
-        f' initialization="{init.name}" media="{letter}-$Number$.m4s" startNumber="{run.first}"><SegmentTimeline>'
+        f'<SegmentTemplate timescale="{init.scale}" presentationTimeOffset="{offset}"'
+        f' initialization="{init.name}" media="{letter}-$Number$.m4s" startNumber="{first}"><SegmentTimeline>'
     )
 
 

@@ -26,15 +26,17 @@ from media.package.answer import (
     refusal,
 )
 from media.package.hls import Rendition
-from media.package.recording import MANIFEST, NAMES
+from media.package.recording import MANIFEST, NAME
 from media.package.waiting import ANYTHING
 from media.package.window import Piece
 
 if TYPE_CHECKING:
     from media.package.live import LivePackage
 
-_MEDIA = re.compile(r"([va])-(0|[1-9]\d{0,9})(?:\.(0|[1-9]\d{0,5}))?\.m4s")
-_INIT = re.compile(r"([va])-init-\d{1,9}\.mp4")
+_LETTER = r"([va](?:-[a-z0-9]{1,12})?)"
+_LIST = re.compile(_LETTER + r"\.m3u8")
+_MEDIA = re.compile(_LETTER + r"-(0|[1-9]\d{0,9})(?:\.(0|[1-9]\d{0,5}))?\.m4s")
+_INIT = re.compile(_LETTER + r"-init-\d{1,9}\.mp4")
 _NUMBER = re.compile(r"\d{1,12}")
 
 INITS_KEPT = 4
@@ -64,7 +66,7 @@ class Desk:
 
     def stale(self) -> None:
         self.stale_index()
-        for letter in list(self._lists) + list(self._package.renditions):
+        for letter in {*self._lists, *(r.letter for r in self._package.all_renditions())}:
             self.stale_list(letter)
 
     def forget(self, piece: Piece) -> None:
@@ -75,7 +77,7 @@ class Desk:
 
     def keep(self, name: str, letter: str, data: bytes) -> None:
         """An init segment in use."""
-        self.ready[name] = Answer(200, data, VIDEO if letter == "v" else AUDIO, IMMUTABLE)
+        self.ready[name] = Answer(200, data, _kind(letter), IMMUTABLE)
         names = self._inits.setdefault(letter, [])
         if name in names:
             names.remove(name)
@@ -89,11 +91,10 @@ class Desk:
         ready = self.ready.get(name)
         if ready is not None and not name.endswith(".m3u8"):
             return ready  # a query means nothing to a file
-        if name in ("v.m3u8", "a.m3u8"):
-            rendition = self._package.renditions.get(name[0])
-            return NOT_FOUND if rendition is None else self._playlist(rendition, query)
         if name == "index.m3u8":
             return self._index()
+        if match := _LIST.fullmatch(name):
+            return self._playlist_of(match[1], query)
         if name == "index.mpd":
             return self._mpd()
         if name == "time":
@@ -102,12 +103,23 @@ class Desk:
             letter, msn, part = match.groups()
             return self._media(name, letter, int(msn), None if part is None else int(part))
         if _INIT.fullmatch(name):
-            return self._from_shelf(name, VIDEO if name[0] == "v" else AUDIO)
-        if name in NAMES:
+            return self._from_shelf(name, _kind(name))
+        if NAME.fullmatch(name):
             return self._from_shelf(name, DASH if name == MANIFEST else HLS, max_age=60)
         return NOT_FOUND
 
     # playlists
+
+    def _playlist_of(self, letter: str, query: Mapping[str, str]) -> Answer | Awaitable[Answer]:
+        package = self._package
+        if "-" in letter and not package.ended and not package.closed:
+            if not package.followers.asked(letter):
+                return NOT_FOUND
+            rendition = package.followers.renditions[letter]
+            if not query and package.followers.cold(letter):
+                return self._wait_for_list(rendition, rendition.next, 0, delta=False)
+        found = package.rendition(letter)
+        return NOT_FOUND if found is None else self._playlist(found, query)
 
     def _playlist(self, rendition: Rendition, query: Mapping[str, str]) -> Answer | Awaitable[Answer]:
         msn_text, part_text = query.get("_HLS_msn"), query.get("_HLS_part")
@@ -176,7 +188,7 @@ class Desk:
             body, packed = sibling.body, sibling.gzip
         else:
             hint = package.hint(letter)
-            reports = "".join([hls.report(r) for x, r in package.renditions.items() if x != letter])
+            reports = "".join([hls.report(r) for r in package.all_renditions() if r.letter != letter])
             render = rendition.render_delta if plain else rendition.render
             body, packed = render(hint=hint, reports=reports)
         # what was asked for by number stays a true answer to that question (6.2.5.2): it may be kept a little
@@ -221,8 +233,14 @@ class Desk:
                     seconds = sum(p.seconds for p in rendition.open.parts)
                     average += hls.bandwidth(sum(p.size for p in rendition.open.parts), seconds)
             peak = max(average, max((hls.bandwidth(p.size, p.seconds) for p in parts), default=1))
-        names = {x: f"{x}.m3u8" for x in package.current}
-        return hls.multivariant(list(package.current.values()), names, max(peak, average, 1), max(average, 1)).encode()
+        rates = {x: package.rates_of(x) for x in package.current}
+        listed = [
+            hls.Listed(init, f"{x}.m3u8", max(rates[x].peak, rates[x].average, 1), max(rates[x].average, 1))
+            for x, init in package.current.items()
+        ]
+        followers = package.followers
+        listed += [hls.Listed(followers.init_of(x), f"{x}.m3u8", *followers.rate_of(x)) for x in followers.listed()]
+        return hls.multivariant(listed, max(peak, average, 1), max(average, 1)).encode()
 
     def _mpd(self) -> Answer:
         package = self._package
@@ -249,15 +267,18 @@ class Desk:
     # media
 
     def _piece(self, letter: str, msn: int) -> Piece | None:
+        if "-" in letter:
+            return self._package.followers.piece(letter, msn)
         segment = self._package.segments.get(msn)
         return segment.pieces.get(letter) if segment else None
 
     def _media(self, name: str, letter: str, msn: int, part: int | None) -> Answer | Awaitable[Answer]:
         package = self._package
-        rendition = package.renditions.get(letter)
+        rendition = package.rendition(letter)
+        kind = _kind(letter)
         if rendition is None:
-            return NOT_FOUND
-        kind = VIDEO if letter == "v" else AUDIO
+            # of one that left the window, what was recorded can still be had
+            return self._from_shelf(name, kind) if "-" in letter and part is None else NOT_FOUND
         piece = self._piece(letter, msn)
         if part is None:
             if msn >= rendition.next:
@@ -277,7 +298,7 @@ class Desk:
             return answer
         edge = rendition.edge
         hinted = (msn == edge.msn and part == edge.parts) or (msn == edge.msn + 1 and part == 0)
-        if not hinted or letter not in package.current:
+        if not hinted or not package.runs(letter):
             return NOT_FOUND
         if package.ended:
             return ENDED
@@ -294,8 +315,8 @@ class Desk:
         package = self._package
         if package.closed:
             return TOO_LATE
-        rendition = package.renditions[letter]
-        while True:
+        rendition = package.rendition(letter)
+        while rendition is not None:
             piece = self._piece(letter, msn)
             if piece is not None and part < len(piece.parts):
                 found = self._media(name, letter, msn, part)
@@ -306,6 +327,7 @@ class Desk:
                 return NOT_FOUND  # its segment ended before it
             if not await package.waiting.until((letter, msn, part)):
                 return TOO_LATE
+        return NOT_FOUND
 
     async def _part_from_shelf(self, piece: Piece, number: int, kind: str) -> Answer:
         data = await self._read(piece.name)
@@ -325,3 +347,7 @@ class Desk:
             task = self._reading[name] = asyncio.create_task(self._package.shelf.read(name))
             task.add_done_callback(lambda _: self._reading.pop(name, None))
         return await asyncio.shield(task)
+
+
+def _kind(letter: str) -> str:
+    return VIDEO if letter[0] == "v" else AUDIO

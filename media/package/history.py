@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from media.package.journal import Closed, Head, Init, Lost, PieceLine, SegmentLine, read
+from media.package.journal import Closed, FollowLine, Head, Init, Lost, PieceLine, SegmentLine, read
 
 MOST_MISSING = 3600
 """A hole of more segments than this is not listed: what follows it begins anew."""
@@ -20,7 +20,7 @@ TARGET = 4
 """Target duration, s, of a journal whose head is lost."""
 
 _LETTERS = ("v", "a")
-_INIT = re.compile(r"[va]-init-([0-9]{1,9})\.mp4")
+_INIT = re.compile(r"[va](?:-[a-z0-9]{1,12})?-init-([0-9]{1,9})\.mp4")
 _LONGEST = 1e9
 _LONGEST_SEGMENT = 600.0
 
@@ -28,7 +28,8 @@ _LONGEST_SEGMENT = 600.0
 @dataclass(frozen=True, slots=True)
 class History:
     """head: None for a journal that says nothing. next: no msn from here on was closed or given up. numbers: of the
-    next init by letter. clean: nothing was open when it ended."""
+    next init by letter. clean: nothing was open when it ended. follows: letter of a derived rendition -> msn -> its
+    share of that segment, where it has media."""
 
     head: Head | None
     inits: dict[str, Init]
@@ -36,6 +37,7 @@ class History:
     next: int
     numbers: dict[str, int]
     clean: bool
+    follows: dict[str, dict[int, PieceLine]]
 
 
 def read_history(journal: bytes) -> History:
@@ -44,6 +46,7 @@ def read_history(journal: bytes) -> History:
     lost: set[int] = set()
     by_msn: dict[int, SegmentLine] = {}
     numbers: dict[str, int] = {}
+    follows: dict[str, dict[int, PieceLine]] = {}
     following, clean, empty = 0, True, True
     for line in read(journal):
         clean, empty = isinstance(line, Closed), False
@@ -56,6 +59,13 @@ def read_history(journal: bytes) -> History:
             lost.add(line.msn)
         elif isinstance(line, Closed):
             following = max(following, line.next)
+        elif isinstance(line, FollowLine):
+            if found := _INIT.fullmatch(line.piece.init):
+                numbers[line.letter] = max(numbers.get(line.letter, 0), int(found[1]) + 1)
+            if line.piece.init in inits and _possible(line.piece):
+                _check(line.letter, line.piece, inits, lost=False)
+                if not line.piece.gap:
+                    follows.setdefault(line.letter, {})[line.msn] = line.piece
         elif _sane(line):
             by_msn[line.msn] = line
     segments = [by_msn[msn] for msn in sorted(by_msn)]
@@ -67,16 +77,25 @@ def read_history(journal: bytes) -> History:
     end = max([following, *(msn + 1 for msn in lost), *(msn + 1 for msn in by_msn)], default=0)
     if head is None and not empty:
         head = Head(_origin(segments), TARGET)
-    return History(head, inits, _filled(segments, end, head.target if head else TARGET), end, numbers, clean)
+    listed = _filled(segments, end, head.target if head else TARGET)
+    return History(head, inits, listed, end, numbers, clean, _matched(follows, by_msn, lost))
 
 
 def _sane(line: SegmentLine) -> bool:
-    for letter, piece in line.pieces.items():
-        if letter not in _LETTERS or piece.end > _LONGEST * piece.scale:
-            return False
-        if piece.duration > _LONGEST_SEGMENT * piece.scale:
-            return False
-    return True
+    return all(letter in _LETTERS and _possible(piece) for letter, piece in line.pieces.items())
+
+
+def _possible(piece: PieceLine) -> bool:
+    return piece.end <= _LONGEST * piece.scale and piece.duration <= _LONGEST_SEGMENT * piece.scale
+
+
+def _matched(
+    follows: Mapping[str, Mapping[int, PieceLine]], by_msn: Mapping[int, SegmentLine], lost: Set[int]
+) -> dict[str, dict[int, PieceLine]]:
+    """Those of segments that the source has too."""
+    there = by_msn.keys() - lost
+    kept = {x: {msn: p for msn, p in pieces.items() if msn in there} for x, pieces in follows.items()}
+    return {x: pieces for x, pieces in kept.items() if pieces}
 
 
 def _check(letter: str, piece: PieceLine, inits: Mapping[str, Init], *, lost: bool) -> None:

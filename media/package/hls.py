@@ -257,28 +257,53 @@ def moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def multivariant(inits: Sequence[Init], names: dict[str, str], peak: int, average: int) -> str:
-    """One variant. names: letter -> media playlist; peak and average in bit/s of all tracks together."""
-    video = next((i for i in inits if i.letter == "v"), None)
-    audio = next((i for i in inits if i.letter == "a"), None)
+class Listed(NamedTuple):
+    """A rendition in a multivariant playlist: what it is, its media playlist, and its bit rates in bit/s."""
+
+    init: Init
+    uri: str
+    peak: int
+    average: int
+
+
+def multivariant(listed: Sequence[Listed], peak: int, average: int) -> str:
+    """A variant for each video with each sound; those that the publisher sends first. peak and average: bit/s of the
+    publisher's tracks together."""
+    videos = [x for x in listed if x.init.letter[0] == "v"]
+    sounds = [x for x in listed if x.init.letter[0] == "a"]
     lines = ["#EXTM3U\n#EXT-X-VERSION:9\n"]
-    attributes = [f"BANDWIDTH={peak}", f"AVERAGE-BANDWIDTH={average}"]
-    attributes.append('CODECS="' + ",".join(i.codec for i in (video, audio) if i) + '"')
-    if video:
-        if video.width and video.height:
-            attributes.append(f"RESOLUTION={video.width}x{video.height}")
-        if video.frame_rate:
-            attributes.append(f"FRAME-RATE={video.frame_rate:.3f}")
-    if video and audio:
-        channels = f',CHANNELS="{audio.channels}"' if audio.channels else ""
+    for sound in sounds if videos else ():
+        channels = f',CHANNELS="{sound.init.channels}"' if sound.init.channels else ""
         lines.append(
-            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="Sound",DEFAULT=YES,AUTOSELECT=YES{channels}'
-            f',URI="{names["a"]}"\n'
+            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_group(sound)}",NAME="Sound",DEFAULT=YES,AUTOSELECT=YES{channels}'
+            f',URI="{sound.uri}"\n'
         )
-        attributes.append('AUDIO="audio"')
-    lead = names["v"] if video else names["a"]
-    lines.append(f"#EXT-X-STREAM-INF:{','.join(attributes)}\n{lead}\n")
+    for group in [[sound] for sound in sounds] or [[]]:
+        for tracks in [[video, *group] for video in videos] or [group]:
+            if all(len(x.init.letter) == 1 for x in tracks):
+                rates = peak, average
+            else:
+                rates = sum(x.peak for x in tracks), sum(x.average for x in tracks)
+            lines.append(_variant(tracks, *rates, grouped=bool(videos)))
     return "".join(lines)
+
+
+def _group(sound: Listed) -> str:
+    return "audio" + sound.init.letter[1:]
+
+
+def _variant(tracks: Sequence[Listed], peak: int, average: int, *, grouped: bool) -> str:
+    attributes = [f"BANDWIDTH={peak}", f"AVERAGE-BANDWIDTH={average}"]
+    attributes.append('CODECS="' + ",".join(x.init.codec for x in tracks) + '"')
+    lead = tracks[0].init
+    if lead.letter[0] == "v":
+        if lead.width and lead.height:
+            attributes.append(f"RESOLUTION={lead.width}x{lead.height}")
+        if lead.frame_rate:
+            attributes.append(f"FRAME-RATE={lead.frame_rate:.3f}")
+    if grouped and tracks[-1].init.letter[0] == "a":
+        attributes.append(f'AUDIO="{_group(tracks[-1])}"')
+    return f"#EXT-X-STREAM-INF:{','.join(attributes)}\n{tracks[0].uri}\n"
 
 
 def bandwidth(bytes_: float, seconds: float) -> int:

@@ -1,7 +1,8 @@
 """The journal of a broadcast: one JSON line for each thing that a restart or a recording must know.
 
-`head` once, `init` for each new configuration of a track, `segment` when all its tracks are closed, `lost` when the
-spool gave its files up, `closed` when nothing was open any more. A torn or foreign line is skipped, and so is one whose
+`head` once, `init` for each new configuration of a track, `segment` when all its tracks are closed, `follow` when a
+derived rendition's share of it is, which is later, `lost` when the spool gave its files up, `closed` when nothing was
+open any more. A torn or foreign line is skipped, and so is one whose
 numbers cannot be: what is read here can be counted with.
 """
 
@@ -18,8 +19,10 @@ Count = Annotated[int, Meta(ge=0, le=2**48)]
 Ticks = Annotated[int, Meta(ge=0, le=2**53)]
 Scale = Annotated[int, Meta(ge=1, le=2**32)]
 Moment = Annotated[float, Meta(ge=0.0, le=1e10)]
-Letter = Annotated[str, Meta(pattern="^[va]$")]
-InitName = Annotated[str, Meta(pattern=r"^[va]-init-[0-9]{1,9}\.mp4$")]
+Letter = Annotated[str, Meta(pattern="^[va](-[a-z0-9]{1,12})?$")]
+"""`v` and `a` are what the publisher sends; a derived rendition has its name behind that: `v-480p`, `a-aac`."""
+FollowLetter = Annotated[str, Meta(pattern="^[va]-[a-z0-9]{1,12}$")]
+InitName = Annotated[str, Meta(pattern=r"^[va](-[a-z0-9]{1,12})?-init-[0-9]{1,9}\.mp4$")]
 
 
 class Head(msgspec.Struct, tag="head", tag_field="line"):
@@ -76,6 +79,14 @@ class SegmentLine(msgspec.Struct, tag="segment", tag_field="line", gc=False):
         return max(piece.duration / piece.scale for piece in self.pieces.values())
 
 
+class FollowLine(msgspec.Struct, tag="follow", tag_field="line", gc=False):
+    """A derived rendition's share of a segment."""
+
+    msn: Count
+    letter: FollowLetter
+    piece: PieceLine
+
+
 class Lost(msgspec.Struct, tag="lost", tag_field="line"):
     msn: Count
 
@@ -86,7 +97,7 @@ class Closed(msgspec.Struct, tag="closed", tag_field="line"):
     next: Count
 
 
-Line = Head | Init | SegmentLine | Lost | Closed
+Line = Head | Init | SegmentLine | FollowLine | Lost | Closed
 
 _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()

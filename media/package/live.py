@@ -19,6 +19,7 @@ from media.package import dash, hls, journal
 from media.package.answer import Answer
 from media.package.cmaf import init_segment
 from media.package.desk import Desk
+from media.package.followers import Followers, Maker
 from media.package.history import History, read_history
 from media.package.hls import Rendition
 from media.package.journal import Closed, Head, Init, PieceLine, SegmentLine
@@ -54,8 +55,14 @@ class PackageOptions:
 
 
 class LivePackage:
-    def __init__(self, options: PackageOptions, shelf: Shelf, clock: Callable[[], float] = time.time) -> None:
-        """clock: seconds since the epoch."""
+    def __init__(
+        self,
+        options: PackageOptions,
+        shelf: Shelf,
+        clock: Callable[[], float] = time.time,
+        maker: Maker | None = None,
+    ) -> None:
+        """clock: seconds since the epoch. maker: of renditions on demand."""
         self.options = options
         self.shelf = shelf
         self.clock = clock
@@ -70,11 +77,12 @@ class LivePackage:
         self.next = 0
         self.waiting = Waiting(3 * options.target_duration)
         self.rates = Rates(options.target_duration)
+        self.desk = Desk(self)
+        self.followers = Followers(self, maker)
+        self.segmenter: Segmenter | None = None
         self._track_rates: dict[str, Rates] = {}
-        self._desk = Desk(self)
         self._inits: dict[str, Init] = {}
         self._tracks: list[tuple[str, Track]] = []
-        self._segmenter: Segmenter | None = None
         self._session = -1
         self._session_first = 0
         self._base = 0.0
@@ -91,10 +99,10 @@ class LivePackage:
     def answer(self, name: str, query: Mapping[str, str]) -> Answer | Awaitable[Answer]:
         """What `/live/{id}/{grant}/NAME` answers: at once when it is here, awaitable when it must wait or be read."""
         if not query:
-            ready = self._desk.ready.get(name)
+            ready = self.desk.ready.get(name)
             if ready is not None:
                 return ready
-        return self._desk.find(name, query)
+        return self.desk.find(name, query)
 
     # Reader
 
@@ -109,19 +117,22 @@ class LivePackage:
         if not self.origin:
             self._start()
         for letter, track in self._tracks:
-            self.current[letter] = self._init(letter, track)
+            self.current[letter] = self.init(letter, track)
             if letter not in self.renditions:
                 self._rendition(letter)
-        self._desk.stale_index()
+        self.followers.on_tracks(tracks)
+        self.desk.stale_index()
 
     def on_samples(self, batch: Sequence[Sample]) -> None:
         if self.ended or not self._tracks:
             return
         while batch:
-            if self._segmenter is None:
+            if self.segmenter is None:
                 self._open_session(batch)
-            assert self._segmenter is not None
-            used = self._segmenter.push(batch)
+            assert self.segmenter is not None
+            used = self.segmenter.push(batch)
+            if self.followers:
+                self.followers.pump()
             if used == len(batch):
                 return
             # a hole too long to list as gaps: the same tracks on a new timeline
@@ -142,7 +153,8 @@ class LivePackage:
         self.ended = True
         for rendition in self.renditions.values():
             rendition.ended = True
-        self._desk.stale()
+        self.followers.end()
+        self.desk.stale()
         self.waiting.release(found=True)
 
     async def close(self) -> None:
@@ -154,6 +166,7 @@ class LivePackage:
             if self.origin:
                 self.shelf.add({}, journal.encode(Closed(self.next)))
             self.waiting.release(found=self.ended)
+            self.followers.release()
         await self.shelf.flush()
         if self._losses.hear():  # what a disk refused is tried once more, now that it is known
             await self.shelf.flush()
@@ -183,6 +196,7 @@ class LivePackage:
             "waiting": self.waiting.count,
             "lost_files": self.shelf.lost,
             "ended": self.ended,
+            "derived": self.followers.describe(),
             **self._totals(),
         }
 
@@ -212,13 +226,15 @@ class LivePackage:
         self._inits = dict(history.inits)
         self._numbers = dict(history.numbers)
         if not history.clean:
-            for letter in "va":  # the last init may not have reached the journal
+            for letter in {"v", "a", *self._numbers}:  # the last init may not have reached the journal
                 self._numbers[letter] = self._numbers.get(letter, 0) + 1
-        self._replay(history.segments)
+        listed = self._replay(history.segments)
+        self.followers.restore(history.follows, self._inits, listed)
         self.next = max(self.next, history.next)
         return history
 
-    def _replay(self, segments: list[SegmentLine]) -> None:
+    def _replay(self, segments: list[SegmentLine]) -> list[SegmentLine]:
+        """List the newest of them, as many as the window holds; which those are."""
         keep = self.options.dvr_seconds + 8 * self.options.target_duration
         first, seconds = len(segments), 0.0
         while first and seconds < keep:
@@ -250,6 +266,7 @@ class LivePackage:
         for rendition in self.renditions.values():
             rendition.fix(self.part_target)
             self.timeline.drop_before(rendition.first)
+        return segments[first:]
 
     def _list_open(self, history: History, count: int = 1) -> None:
         """What was open, or shown and not in the journal: gaps on a timeline of their own."""
@@ -281,12 +298,13 @@ class LivePackage:
         self.origin = math.floor(self.clock() * 1000) / 1000
         self.shelf.add({}, journal.encode(Head(self.origin, self.options.target_duration)))
 
-    def _init(self, letter: str, track: Track) -> Init:
+    def init(self, letter: str, track: Track) -> Init:
+        """The init segment of this track, which is on the shelf and in the journal from now on."""
         data = init_segment(track)
         digest = hashlib.sha256(data).hexdigest()
         for known in self._inits.values():
             if known.letter == letter and known.digest == digest:
-                self._desk.keep(known.name, letter, data)
+                self.desk.keep(known.name, letter, data)
                 self._inits[known.name] = self._inits.pop(known.name)  # what is in use is never the oldest
                 return known
         number = self._numbers.get(letter, 0)
@@ -299,7 +317,7 @@ class LivePackage:
         while len(self._inits) > INITS_KEPT:
             del self._inits[next(iter(self._inits))]
         self.shelf.add({init.name: [data]}, journal.encode(init))
-        self._desk.keep(init.name, letter, data)
+        self.desk.keep(init.name, letter, data)
         return init
 
     def _rendition(self, letter: str, first: int | None = None, discontinuities: int | None = None) -> None:
@@ -332,14 +350,16 @@ class LivePackage:
         self._base = math.ceil(base / STEP - 1e-6) * STEP
         options = self.options
         cuts = Cuts(options.segment_seconds, options.target_duration, options.part_seconds, self.part_target)
-        self._segmenter = Segmenter(self._tracks, self, cuts, msn=self.next, base=self._base, sequence=self._sequence)
+        self.followers.on_session(self.next, self._base)
+        self.segmenter = Segmenter(self._tracks, self, cuts, msn=self.next, base=self._base, sequence=self._sequence)
 
     def _close_session(self) -> None:
-        segmenter = self._segmenter
+        segmenter = self.segmenter
         if segmenter is None:
             return
         segmenter.flush()
-        self._segmenter = None
+        self.followers.finish()
+        self.segmenter = None
         self._end = max(self._end, segmenter.end)
         self._sequence = segmenter.last_sequence
         for name, value in segmenter.counts().items():
@@ -347,8 +367,8 @@ class LivePackage:
 
     def _totals(self) -> dict[str, int]:
         totals = dict(self._counts)
-        if self._segmenter is not None:
-            for name, value in self._segmenter.counts().items():
+        if self.segmenter is not None:
+            for name, value in self.segmenter.counts().items():
                 totals[name] += value
         return totals
 
@@ -356,17 +376,33 @@ class LivePackage:
         """Name of the part that comes next."""
         if self.ended:
             return ""
-        rendition = self.renditions[letter]
-        edge = rendition.edge
-        if letter not in self.current:
+        if (rendition := self.rendition(letter)) is None or not self.runs(letter):
             return ""
-        if self._segmenter is not None and self._segmenter.ends_segment(letter):
+        edge = rendition.edge
+        if self.segmenter is not None and self.segmenter.ends_segment(letter):
             return f"{letter}-{edge.msn + 1}.0.m4s"
         return f"{letter}-{edge.msn}.{edge.parts}.m4s"
+
+    def rendition(self, letter: str) -> Rendition | None:
+        return self.renditions.get(letter) or self.followers.renditions.get(letter)
+
+    def all_renditions(self) -> list[Rendition]:
+        return [*self.renditions.values(), *self.followers.renditions.values()]
+
+    def runs(self, letter: str) -> bool:
+        """Whether more of it is to come."""
+        return letter in self.current or self.followers.running(letter)
 
     def track_rates(self) -> dict[str, int]:
         """Average bit rate of each track."""
         return {x: r.average for x, r in self._track_rates.items()}
+
+    def rates_of(self, letter: str) -> Rates:
+        return self._track_rates.setdefault(letter, Rates(self.options.target_duration))
+
+    def discontinuity_at(self, msn: int) -> bool:
+        segment = self.segments.get(msn)
+        return segment.discontinuity if segment is not None else msn == self._session_first and msn > 0
 
     # Sink of the segmenter
 
@@ -374,6 +410,9 @@ class LivePackage:
         self.part_target = seconds
         for rendition in self.renditions.values():
             rendition.fix(seconds)
+
+    def on_boundary(self, msn: int, end: float) -> None:
+        self.followers.on_boundary(msn, end)
 
     def on_part(
         self, letter: str, msn: int, start: int, seconds: float, independent: bool, chunks: list[bytes], size: int
@@ -385,7 +424,7 @@ class LivePackage:
         piece.parts.append(Part(seconds, independent, piece.size, size, tuple(chunks)))
         piece.size += size
         rendition.part(piece)
-        self._desk.stale_list(letter)
+        self.desk.stale_list(letter)
         self.waiting.reached(letter, msn, len(piece.parts))
 
     def on_segment(self, letter: str, msn: int, start: int, duration: int, *, gap: bool, forced: bool) -> None:
@@ -397,14 +436,13 @@ class LivePackage:
         segment = self.segments[msn]
         if len(segment.pieces) == len(self._tracks) and segment.complete:
             self._complete(segment)
-        self._desk.stale_list(letter)
+        self.desk.stale_list(letter)
         self.waiting.reached(letter, msn + 1, 0)
 
     def _piece(self, letter: str, msn: int, start: int) -> Piece:
         segment = self.segments.get(msn)
         if segment is None:
-            discontinuity = msn == self._session_first and msn > 0
-            segment = self.segments[msn] = Segment(msn, self._session, self._base, discontinuity)
+            segment = self.segments[msn] = Segment(msn, self._session, self._base, self.discontinuity_at(msn))
         init = self.current[letter]
         piece = Piece(letter, msn, init.name, init.scale, self.origin + start / init.scale)
         piece.start, piece.discontinuity = start, segment.discontinuity
@@ -425,7 +463,7 @@ class LivePackage:
                 segment.pieces[letter] = piece
                 rendition.begin(piece)
                 rendition.close(piece)
-                self._desk.stale_list(letter)
+                self.desk.stale_list(letter)
                 self.waiting.reached(letter, segment.msn + 1, 0)
         pieces = {
             x: PieceLine(p.start, p.duration, p.scale, p.size, p.gap, "" if p.gap else p.init)
@@ -439,13 +477,14 @@ class LivePackage:
         self.rates.add(sum(p.size for p in segment.pieces.values()), segment.seconds)
         for letter, piece in segment.pieces.items():
             if not piece.gap:
-                self._track_rates.setdefault(letter, Rates(self.options.target_duration)).add(piece.size, piece.seconds)
+                self.rates_of(letter).add(piece.size, piece.seconds)
         self.timeline.add(segment.msn, segment.session, segment.base, pieces, self._inits)
         self._counts["segments"] += 1
         self._remember(segment)
         self._expire()
+        self.followers.on_complete(segment.msn)
         self._losses.hear()
-        self._desk.stale_index()
+        self.desk.stale_index()
 
     def _remember(self, segment: Segment) -> None:
         """Keep the live edge; let go of what is behind it and behind the window."""
@@ -454,7 +493,7 @@ class LivePackage:
         while len(self._edge) > self.options.live_edge_segments:
             old = self._edge.popleft()
             for piece in old.pieces.values():
-                self._desk.forget(piece)
+                self.desk.forget(piece)
                 for part in piece.parts:
                     part.chunks = ()
             if old.lost:
@@ -464,8 +503,9 @@ class LivePackage:
         for msn in [n for n in self.segments if n < self.next - 64 or n < first]:
             if msn not in (s.msn for s in self._edge):
                 del self.segments[msn]
-        if not self.options.record:
-            self._keep(segment)
+        media = [p for p in segment.pieces.values() if not p.gap]
+        end = max((p.start + p.duration) / p.scale for p in segment.pieces.values())
+        self.keep_names(end, [p.name for p in media])
 
     def lose(self, msn: int) -> None:
         """The shelf gave this segment up; while its bytes are in memory it can be had from there."""
@@ -477,21 +517,21 @@ class LivePackage:
 
     def init_bytes(self, name: str) -> bytes | None:
         """An init segment that is in memory."""
-        answer = self._desk.ready.get(name)
+        answer = self.desk.ready.get(name)
         return answer.body if answer is not None and isinstance(answer.body, bytes) else None
 
     def gone(self, msn: int) -> None:
         """A segment that nobody has any longer: a gap in every list."""
         for letter, rendition in self.renditions.items():
             rendition.lose(msn)
-            self._desk.stale_list(letter)
+            self.desk.stale_list(letter)
         self.timeline.lose(msn)
-        self._desk.stale_index()
+        self.desk.stale_index()
 
-    def _keep(self, segment: Segment) -> None:
+    def keep_names(self, end: float, names: list[str]) -> None:
         """What is not recorded stays as long again as the window, for players whose playlist is old (6.2.2)."""
-        names = [p.name for p in segment.pieces.values() if not p.gap]
-        self._kept.append((max((p.start + p.duration) / p.scale for p in segment.pieces.values()), names))
+        if not self.options.record:
+            self._kept.append((end, names))
 
     def _expire(self) -> None:
         if not self._kept:

@@ -14,7 +14,7 @@ from media.package.journal import Head, Init, Lost
 if TYPE_CHECKING:
     from media.package.live import LivePackage
 
-_SEGMENT = re.compile(r"[va]-(\d+)\.m4s")
+_SEGMENT = re.compile(r"([va](?:-[a-z0-9]{1,12})?)-(\d+)\.m4s")
 
 
 class Losses:
@@ -31,7 +31,11 @@ class Losses:
         given_up = shelf.given_up()
         newest = -1
         for names, entry in given_up:
-            for msn in {int(found[1]) for name in names if (found := _SEGMENT.fullmatch(name))}:
+            lost = {(found[1], int(found[2])) for name in names if (found := _SEGMENT.fullmatch(name))}
+            for letter, msn in lost:
+                if "-" in letter:
+                    self._package.followers.lose(letter, msn)
+            for msn in {msn for letter, msn in lost if "-" not in letter}:
                 self._package.lose(msn)
                 newest = max(newest, msn)
             for line in journal.read(entry):

@@ -5,6 +5,7 @@ So the same code closes a broadcast that ended well and one that a crash left op
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,10 @@ from media.package.journal import Init, SegmentLine
 
 MULTIVARIANT = "recording.m3u8"
 MANIFEST = "recording.mpd"
-NAMES = (MULTIVARIANT, "recording-v.m3u8", "recording-a.m3u8", MANIFEST)
+NAME = re.compile(r"recording(-[va](-[a-z0-9]{1,12})?)?\.m3u8|recording\.mpd")
+WHOLE = 0.95
+"""A derived rendition is in the recording's playlists when it has this share of the segments: what was made for a while
+on demand is no choice for somebody who watches from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +43,30 @@ def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]
     if not segments:
         return Recording(0.0, 0, 0, ()), {}
 
-    letters = [x for x in ("v", "a") if any(x in s.pieces and not s.pieces[x].gap for s in segments)]
+    length = sum(s.seconds for s in segments)
+    media = sum(not all(p.gap for p in s.pieces.values()) for s in segments)
+    whole = {x: pieces for x, pieces in sorted(history.follows.items()) if len(pieces) >= WHOLE * media}
+    for segment in segments:
+        segment.pieces |= {x: pieces[segment.msn] for x, pieces in whole.items() if segment.msn in pieces}
+    letters = [x for x in ("v", "a", *whole) if any(x in s.pieces and not s.pieces[x].gap for s in segments)]
     used = [_last_init(segments, inits, letter) for letter in letters]
     totals = {x: sum(s.pieces[x].size for s in segments if x in s.pieces and not s.pieces[x].gap) for x in letters}
-    length = sum(s.seconds for s in segments)
-    peak = max(_peak(segments, letters, target), 1)
-    average = hls.bandwidth(sum(totals.values()), length)
+    sent = [x for x in letters if len(x) == 1]
+    peak = max(_peak(segments, sent, target), 1)
+    average = hls.bandwidth(sum(totals[x] for x in sent), length)
     timeline = dash.Timeline()
     for s in segments:
-        timeline.add(s.msn, s.session, s.base, s.pieces, inits)
+        timeline.add(s.msn, s.session, s.base, {x: p for x, p in s.pieces.items() if len(x) == 1}, inits)
+        for letter in whole:
+            if letter in s.pieces:
+                timeline.follow(s.msn, letter, s.pieces[letter], inits[s.pieces[letter].init])
+    listed = [
+        hls.Listed(init, f"recording-{x}.m3u8", max(_peak(segments, [x], target), 1), hls.bandwidth(totals[x], length))
+        for x, init in zip(letters, used, strict=True)
+    ]
     bandwidths = {x: hls.bandwidth(totals[x], length) for x in letters}
     files = {
-        MULTIVARIANT: hls.multivariant(
-            used, {x: f"recording-{x}.m3u8" for x in letters}, max(peak, average), average
-        ).encode(),
+        MULTIVARIANT: hls.multivariant(listed, max(peak, average), average).encode(),
         MANIFEST: dash.static_manifest(timeline, target=target, bandwidths=bandwidths)[0],
     }
     for letter in letters:
@@ -60,7 +74,7 @@ def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]
     recording = Recording(
         round(length, 3),
         sum(totals.values()),
-        sum(not all(p.gap for p in s.pieces.values()) for s in segments),
+        media,
         tuple(init.codec for init in used),
     )
     return recording, files

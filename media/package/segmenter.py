@@ -66,6 +66,10 @@ class Sink(Protocol):
         """A track's share of a segment is closed. Ticks; gap: it has no media. forced: cut without a key frame."""
         ...
 
+    def on_boundary(self, msn: int, end: float) -> None:
+        """Segment msn ends there in all tracks, s; said once, before any of them closes it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
@@ -185,6 +189,7 @@ class Segmenter:
         self._hole_limit = LONGEST_HOLE
         self.discarded = 0
         self.jumped = False
+        self.steps: int | None = None  # of 40 ms, from the publisher's clock to the timeline, once it is known
 
     # samples in
 
@@ -217,6 +222,8 @@ class Segmenter:
             if track.msn == end_msn:
                 self._close_part(track, None)
                 end = max(end, track.cursor / track.scale)
+        if end_msn not in self._ends:
+            self._sink.on_boundary(end_msn, max(end, self._began))
         self._ends[end_msn] = max(end, self._began)
         for track in self._open.values():
             while track.msn <= end_msn:
@@ -227,6 +234,11 @@ class Segmenter:
     def end(self) -> float:
         """Where the timeline is now, s."""
         return max((t.cursor / t.scale for t in self._open.values()), default=self._base)
+
+    @property
+    def progress(self) -> float:
+        """How far the track that leads has come, s."""
+        return self._lead.last / self._lead.scale if self._lead is not None else self._base
 
     @property
     def last_sequence(self) -> int:
@@ -277,7 +289,7 @@ class Segmenter:
             return
         first = min(s.dts / by_id[s.track].timescale for s in held)
         # a multiple of 40 ms is a whole number of ticks at 90 kHz and at every sampling rate of AAC and Opus
-        steps = round(self._base / 0.04) - int(first // 0.04)
+        steps = self.steps = round(self._base / 0.04) - int(first // 0.04)
         frames: dict[int, float] = {}
         for letter, track in self._tracks:
             samples = [s for s in held if s.track == track.id]
@@ -399,6 +411,7 @@ class Segmenter:
             else:
                 return
             self._ends[track.msn] = self._began = at
+            self._sink.on_boundary(track.msn, at)
             if forced:
                 self.forced += 1
             self._close_segment(track, dts, forced=forced)

@@ -23,6 +23,7 @@ from media.broadcast import PublisherSession, Reader
 from media.ingest.gate import PublishRequest, Refused
 from media.package.live import LivePackage, PackageOptions
 from media.package.recording import Recording
+from media.transcode.renditions import Renditions
 from server.kit.clock import now
 from server.streaming.broadcasts import store
 from server.streaming.broadcasts.leases import Audience, Leases
@@ -83,6 +84,7 @@ class Director:
         options: DirectorOptions,
         packaging: PackageOptions,
         jobs: Jobs,
+        renditions: Renditions,
     ) -> None:
         self._jobs = jobs
         self._database = database
@@ -91,6 +93,7 @@ class Director:
         self._pictures = pictures
         self._options = options
         self._packaging = packaging
+        self._renditions = renditions
         self._lease = timedelta(seconds=options.lease_seconds)
         self._leases = Leases(database, self, audience, options.node, self._lease)
         self._live: dict[str, Live] = {}
@@ -275,12 +278,13 @@ class Director:
             # what this node may have of it is older than what the store has
             await self._spool.abandon(prefix(row.id))
         shelf = self._spool.shelf(prefix(row.id))
-        package = LivePackage(replace(self._packaging, record=record), shelf)
+        media = Media(str(row.id), self)
+        package = LivePackage(replace(self._packaging, record=record), shelf, maker=self._renditions.of(media))
         if row.started_at is not None or fence > 1:
             # also when the row does not know that it was live: its names must not be used again
             await package.restore(from_elsewhere=from_elsewhere)
-        media = Media(str(row.id), self)
         media.add(package)
+        media.follow(package.followers)
         live = Live(row, fence, media, package, shelf)
         self._live[live.id] = live
         self._on_channel[row.channel_id] = live

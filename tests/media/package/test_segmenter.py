@@ -33,6 +33,7 @@ class Seen:
     target: float = 0.0
     parts: dict[str, list[Listed]] = field(default_factory=lambda: {"v": [], "a": []})
     segments: dict[str, list[tuple[int, int, int, bool, bool]]] = field(default_factory=lambda: {"v": [], "a": []})
+    boundaries: dict[int, float] = field(default_factory=dict)
 
     def on_part_target(self, seconds: float) -> None:
         assert not self.parts["v"]
@@ -45,6 +46,10 @@ class Seen:
         data = b"".join(chunks)
         assert len(data) == size
         self.parts[letter].append(Listed(msn, seconds, independent, data))
+
+    def on_boundary(self, msn: int, end: float) -> None:
+        assert msn not in self.boundaries
+        self.boundaries[msn] = end
 
     def on_segment(self, letter: str, msn: int, start: int, duration: int, *, gap: bool, forced: bool) -> None:
         self.segments[letter].append((msn, start, duration, gap, forced))

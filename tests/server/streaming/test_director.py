@@ -19,6 +19,8 @@ import pytest
 from media.broadcast import PublisherSession
 from media.ingest.gate import PublishRequest, Refused
 from media.package.live import PackageOptions
+from media.transcode.renditions import Renditions
+from media.transcode.sounds import Sounds
 from media.samples import Codec, Sample, Track
 from server.identity.service import Identity
 from server.kit.audit import NoAudit
@@ -123,6 +125,7 @@ class Place:
             DirectorOptions(**{**settings, **options}),
             PackageOptions(),
             Jobs(),
+            Renditions(Sounds(0), aac=False),
         )
         await self.director.start()
         return self.director
