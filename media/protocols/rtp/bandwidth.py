@@ -24,9 +24,11 @@ HEADROOM = 1.5
 """How far above what is sent the estimate may rise: more has not been tried."""
 RATE_WINDOW = 0.5
 MAX_WINDOW_PACKETS = 8192
-LOSS_INTERVAL = 0.2
+LOSS_INTERVAL = 0.5
 LOSS_HIGH, LOSS_LOW = 0.10, 0.02
 MIN_LOSS_PACKETS = 20
+TRIAL_AFTER, TRIAL_TIME, TRIAL_PAUSE = 2.0, 1.5, 30.0
+"""Seconds: of moderate loss before a lower rate is tried, of the trial, and of peace after one that did not help."""
 REMB_LIFE = 10.0
 """Seconds for which a REMB binds."""
 PROBE_EVERY = 5.0
@@ -73,6 +75,9 @@ class BandwidthEstimator:
         self._holding = False
         self._lost = self._told = 0
         self._loss_since: float | None = None
+        self._moderate: float | None = None  # since when the loss lies between low and high
+        self._trial: _Trial | None = None
+        self._trials_from = -math.inf
         self._probe: _Probing | None = None
         self._probed = -math.inf
         self._probes = 0
@@ -206,6 +211,12 @@ class BandwidthEstimator:
         self.loss = loss = self._lost / self._told
         self._lost = self._told = 0
         self._loss_since = now
+        if self._trial is not None:
+            if now - self._trial.at >= TRIAL_TIME:
+                self._end_trial(self._trial, loss, now)
+            return
+        if not LOSS_LOW <= loss <= LOSS_HIGH:
+            self._moderate = None
         if loss > LOSS_HIGH:
             if now - self._loss_decreased >= 0.3 + self._rtt:
                 self._loss_decreased = now
@@ -213,6 +224,22 @@ class BandwidthEstimator:
                 self._loss_rate = max(self._lowest, rate * (1 - 0.5 * loss))
         elif loss < LOSS_LOW:
             self._loss_rate = min(float(self._highest), self._loss_rate * GROWTH**elapsed + 1000 * elapsed)
+        elif self._moderate is None:
+            self._moderate = now
+        elif now - self._moderate >= TRIAL_AFTER and now >= self._trials_from:
+            self._trial = _Trial(now, loss, self._loss_rate)
+            self._loss_rate = BACK_OFF * min(self._loss_rate, self._delay_rate)
+
+    def _end_trial(self, trial: _Trial, loss: float, now: float) -> None:
+        """A short queue that overflows shows no growing delay, only some loss, which goes with a lower rate. Loss that
+        stays is the path's own, and nothing is won by sending less."""
+        self._trial = self._moderate = None
+        if loss < trial.loss / 2:
+            self._delay_rate = min(self._delay_rate, self._loss_rate)
+            self._limit, self._limit_spread = self._delay_rate / BACK_OFF, 0.1 * self._delay_rate
+        else:
+            self._loss_rate = trial.rate
+            self._trials_from = now + TRIAL_PAUSE
 
     def _probe_result(self, now: float) -> None:
         probe = self._probe
@@ -226,6 +253,14 @@ class BandwidthEstimator:
                 self._limit = None
         elif now - probe.at > PROBE_LIFE:
             self._probe = None
+
+
+class _Trial(NamedTuple):
+    """A lower rate that is being tried. loss and rate: as they were before."""
+
+    at: float
+    loss: float
+    rate: float
 
 
 class _Probing:

@@ -46,7 +46,14 @@ READERS = (
     amf.decode,
     amf.decode_envelope,
     stun.parse,
+    h26x.parse_sps,
+    h26x.parameter_sets,
+    av1.build_av1c,
+    packet.parse,
+    rtcp.parse,
 )
+DEPACKETIZERS = (H264Depacketizer, Vp9Depacketizer, Av1Depacketizer)
+MAX_FRAME = 4096
 
 
 class Rising:
