@@ -27,6 +27,8 @@ AUDIO_ID, VIDEO_ID, DATA_ID = 4, 6, 4
 MAX_MESSAGE = 64 * 1024
 MAX_BUFFERED = 512 * 1024
 MOST_WORDS = 200
+SECRET_FROM = 4
+"""A shorter key is part of many words, and no secret."""
 CODECS = {
     "avc1": Codec.H264,
     "hvc1": Codec.HEVC,
@@ -232,9 +234,13 @@ class RtmpClient:
             said = "the target asks for a user name and a password, which cannot be given here; use its stream key"
             self._over(Turned(said, for_good=True), events)
             return
-        said = " ".join((words or code or "without a word").replace(self._target.key, "…").split())[:MOST_WORDS]
+        said = " ".join(_printable(self._without_key(words or code or "without a word")).split())[:MOST_WORDS]
         for_good = bool(_FOR_GOOD.match(code)) and not _FOR_NOW.search(words)
-        self._over(Turned(f"the target refused: {_printable(said)}", for_good=for_good), events)
+        self._over(Turned(f"the target refused: {said}", for_good=for_good), events)
+
+    def _without_key(self, words: str) -> str:
+        key = self._target.key
+        return words.replace(key, "…") if len(key) >= SECRET_FROM else words
 
     def _over(self, turned: Turned, events: list[Event]) -> None:
         if self._state is not _State.OVER:

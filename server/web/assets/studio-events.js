@@ -4,7 +4,7 @@ import { codec } from './format.js';
 
 const KINDS = {
   connected: 'Connected', live: 'On air', tracks: 'Format', interrupted: 'Interrupted', ended: 'Ended',
-  refused: 'Refused', left: 'Left early',
+  refused: 'Refused', left: 'Left early', target: 'Elsewhere',
 };
 const ENCODERS = [[/obs/i, 'OBS'], [/lavf|ffmpeg/i, 'ffmpeg'], [/gst|gstreamer/i, 'GStreamer'], [/larix/i, 'Larix'], [/wirecast/i, 'Wirecast'], [/xsplit/i, 'XSplit'], [/vmix/i, 'vMix']];
 

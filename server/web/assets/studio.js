@@ -9,6 +9,7 @@ import { ChatRules } from './studio-chat.js';
 import { Live } from './studio-live.js';
 import { Past } from './studio-past.js';
 import { Setup } from './studio-setup.js';
+import { Targets } from './studio-targets.js';
 
 const EVERY = 4000;
 const main = $('main');
@@ -17,6 +18,7 @@ let browser = null;
 let live = null;
 let past = null;
 let rules = null;
+let targets = null;
 let timer = 0;
 let current = null;
 
@@ -41,9 +43,10 @@ function signedIn() {
   live = new Live({ changed: refresh });
   past = new Past();
   rules = new ChatRules();
+  targets = new Targets();
   main.setAttribute('aria-busy', 'false');
   main.replaceChildren(h('div', { class: 'studio-grid' },
-    live.element, h('div', { class: 'stack studio-side' }, browser.element, setup.element, rules.element), past.element));
+    live.element, h('div', { class: 'stack studio-side' }, browser.element, setup.element, targets.element, rules.element), past.element));
   refresh();
 }
 
@@ -61,6 +64,7 @@ async function refresh() {
     if (!setup) return;
     if (before && !chosen) browser.ended();
     setup.show(current);
+    targets.show(chosen);
     live.show(current, { known: past.rows.size > 0 || page.items.length > 0 });
     past.show(page);
     rules.show((chosen ?? page.items[0])?.id);
@@ -78,7 +82,7 @@ function stop() {
   clearTimeout(timer);
   live?.close();
   browser?.close();
-  setup = browser = live = past = rules = current = null;
+  setup = browser = live = past = rules = targets = current = null;
 }
 
 const enter = () => (user() ? signedIn() : signedOut());

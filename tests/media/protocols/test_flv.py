@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from media.protocols.errors import MediaError
-from media.protocols.flv import Action, Tag, parse_audio, parse_video
-from media.samples import Codec
+from media.protocols.flv import Action, Tag, codec_id, frame, header, parse_audio, parse_video
+from media.samples import Codec, Kind, Sample, Track
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,28 @@ def test_headers_that_end_too_early(body: bytes) -> None:
 def test_a_long_modifier_is_skipped_whole() -> None:
     body = b"\x97\xff\x01\x00" + bytes(257) + b"\x01av01d"
     assert parse_video(body) == Tag(Action.FRAME, Codec.AV1, True, 0, b"d")
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_what_is_written_is_what_is_read(codec: Codec) -> None:
+    track = Track(1, codec, 90_000, b"config", "x")
+    parse = parse_video if track.kind is Kind.VIDEO else parse_audio
+    head = parse(header(track))
+    assert (head.action, head.codec, head.data.removeprefix(b"OpusHead")) == (Action.HEADER, codec, b"config")
+    carries = codec in (Codec.H264, Codec.HEVC)
+    for key, composition in ((True, 0), (False, 80), (False, -40), (True, 1 << 30)):
+        got = parse(frame(codec, Sample(1, 0, 0, key, b"data"), composition))
+        assert (got.action, got.codec, got.data) == (Action.FRAME, codec, b"data")
+        if track.kind is Kind.VIDEO:
+            assert got.key is key
+            assert got.composition == (min(composition, 0x7FFFFF) if carries else 0)
+
+
+def test_the_bytes_that_every_target_knows() -> None:
+    """FLV 10.1, E.4.2.1 and E.4.3.1; Enhanced RTMP v2, "Metadata Frame"."""
+    assert header(Track(1, Codec.H264, 90_000, b"c", "x")) == b"\x17\x00\x00\x00\x00c"
+    assert frame(Codec.H264, Sample(1, 0, 0, False, b"d"), 80) == b"\x27\x01\x00\x00\x50d"
+    assert header(Track(2, Codec.AAC, 48_000, b"\x11\x90", "x")) == b"\xaf\x00\x11\x90"
+    assert frame(Codec.AAC, Sample(2, 0, 0, True, b"d")) == b"\xaf\x01d"
+    assert header(Track(2, Codec.OPUS, 48_000, b"c", "x")) == b"\x90OpusOpusHeadc"
+    assert (codec_id(Codec.H264), codec_id(Codec.AAC), codec_id(Codec.HEVC)) == (7, 10, 0x68766331)
