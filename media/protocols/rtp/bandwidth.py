@@ -105,12 +105,17 @@ class BandwidthEstimator:
         """What one feedback message told, in the order of sending. lost, told: packets, where `acked` is of batches
         that came in part or whole."""
         self._now = max(self._now, now)
-        came = sorted((packet.arrived, packet) for packet in acked if packet.arrived is not None)
-        for arrived, packet in came:
-            self._count(arrived, packet.size)
-            self._trend.arrived(packet.sent, arrived)
-            if packet.probe and self._probe is not None:
-                self._probe.arrived(packet, arrived)
+        came = [(arrived, sent, size, probe) for _, sent, arrived, size, probe in acked if arrived is not None]
+        came.sort()
+        trend, note, probing = self._trend.arrived, self._arrivals.append, self._probe
+        total = 0
+        for arrived, sent, size, probe in came:
+            note((arrived, size))
+            total += size
+            trend(sent, arrived)
+            if probe and probing is not None and probe == probing.number:
+                probing.arrived(sent, arrived, size)
+        self._bytes += total
         self._measure()
         if came:
             self._follow_delay(now)
@@ -140,10 +145,6 @@ class BandwidthEstimator:
         self._probes += 1
         self._probe = _Probing(self._probes, now)
         return Probe(self._probes, bitrate, PROBE_TIME, PROBE_PACKETS)
-
-    def _count(self, arrived: float, size: int) -> None:
-        self._arrivals.append((arrived, size))
-        self._bytes += size
 
     def _measure(self) -> None:
         arrivals = self._arrivals
@@ -271,9 +272,9 @@ class _Probing:
         self.at = at
         self._packets: list[tuple[float, float, int]] = []
 
-    def arrived(self, packet: Acked, at: float) -> None:
-        if packet.probe == self.number and len(self._packets) < 1000:
-            self._packets.append((packet.sent, at, packet.size))
+    def arrived(self, sent: float, at: float, size: int) -> None:
+        if len(self._packets) < 1000:
+            self._packets.append((sent, at, size))
 
     def result(self) -> float | None:
         """Bits per second, None as long as too little has come. What comes slower than it was sent found the limit,

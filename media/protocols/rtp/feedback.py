@@ -65,21 +65,20 @@ class TransportFeedback(NamedTuple):
             raise RtpError(f"a transport feedback message tells of more than {MAX_STATUSES} packets")
         reference, number = int.from_bytes(body[12:15], "big"), body[15]
         symbols, at = _symbols(body, count)
+        if 3 in symbols:
+            raise RtpError("a transport feedback message holds a reserved status")
+        if at + symbols.count(1) + 2 * symbols.count(2) > len(body):
+            raise RtpError("a transport feedback message ends within its deltas")
         deltas: list[int | None] = []
-        try:
-            for symbol in symbols:
-                if symbol == 0:
-                    deltas.append(None)
-                elif symbol == 1:
-                    deltas.append(body[at])
-                    at += 1
-                elif symbol == 2:
-                    deltas.append(struct.unpack_from(">h", body, at)[0])
-                    at += 2
-                else:
-                    raise RtpError("a transport feedback message holds a reserved status")
-        except (IndexError, struct.error):
-            raise RtpError("a transport feedback message ends within its deltas") from None
+        for symbol in symbols:
+            if symbol == 1:
+                deltas.append(body[at])
+                at += 1
+            elif symbol == 2:
+                deltas.append(int.from_bytes(body[at : at + 2], "big", signed=True))
+                at += 2
+            else:
+                deltas.append(None)
         return cls(sender, source, base, reference, number, tuple(deltas))
 
 

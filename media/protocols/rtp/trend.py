@@ -86,14 +86,19 @@ class Trend:
         self._judge(slope, 1000 * went, 1000 * at)
 
     def _fit(self) -> float:
-        """Least squares."""
+        """Least squares, about the first point so that the sums stay small."""
         points = self._points
-        middle_x = sum(x for x, _ in points) / len(points)
-        middle_y = sum(y for _, y in points) / len(points)
-        width = sum((x - middle_x) ** 2 for x, _ in points)
-        if not width:
-            return self._slope
-        return sum((x - middle_x) * (y - middle_y) for x, y in points) / width
+        first_x, first_y = points[0]
+        x_sum = y_sum = xx_sum = xy_sum = 0.0
+        for x, y in points:
+            x -= first_x
+            y -= first_y
+            x_sum += x
+            y_sum += y
+            xx_sum += x * x
+            xy_sum += x * y
+        width = WINDOW * xx_sum - x_sum * x_sum
+        return (WINDOW * xy_sum - x_sum * y_sum) / width if width > 0 else self._slope
 
     def _judge(self, slope: float, went: float, at: float) -> None:
         value = min(self._deltas, MAX_DELTAS) * slope * GAIN

@@ -133,15 +133,17 @@ class SendLog:
         back = (last - feedback.base) & 0xFFFF
         number = last - back
         acked = []
+        numbers, mask = self._number, self._mask
+        sent, sizes, probes = self._sent, self._size, self._probe
         for delta in feedback.deltas:
+            arrived = None
             if delta is not None:
                 ticks += delta
-            slot = number & self._mask
-            if number >= 0 and self._number[slot] == number:
-                arrived = None
-                if delta is not None:
-                    arrived = ticks * TICK
-                    self._number[slot] = -1
-                acked.append(Acked(number & 0xFFFF, self._sent[slot], arrived, self._size[slot], self._probe[slot]))
+                arrived = ticks * TICK
+            slot = number & mask
+            if numbers[slot] == number >= 0:
+                if arrived is not None:
+                    numbers[slot] = -1
+                acked.append(Acked(number & 0xFFFF, sent[slot], arrived, sizes[slot], probes[slot]))
             number += 1
         return acked
