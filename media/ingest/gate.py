@@ -45,13 +45,15 @@ class Link(Protocol):
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
     """protocol: rtmp | rtmps | whip. key: the stream key as sent. address: the peer's IP address.
-    encoder: what the client calls itself (flashVer, User-Agent), cut to 200 characters."""
+    encoder: what the client calls itself (flashVer, User-Agent), cut to 200 characters. account: the id of who has
+    proved to be the owner in another way, instead of a key; the engine makes nothing of it."""
 
     protocol: str
     key: str
     address: str
     encoder: str
     link: Link
+    account: str = ""
 
 
 class Publisher(Protocol):

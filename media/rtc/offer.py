@@ -17,6 +17,8 @@ from media.protocols.sdp import Description, Rid, RtpFormat, Section
 from media.rtc.options import IceDtlsParameters
 from media.samples import Codec, Kind
 
+HIGHEST_LEVEL = "34"
+"""Of H.264 that is received, 5.2: nothing is decoded here, so the sender need not keep below its own offer."""
 MAX_LAYERS = 4
 """Simulcast streams that are taken of one section."""
 _RTP = frozenset(("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/TLS/RTP/SAVPF", "RTP/SAVPF"))
@@ -104,6 +106,12 @@ class Agreement:
     def of(self, kind: Kind) -> AgreedSection | None:
         return next((section for section in self.sections if section.kind is kind), None)
 
+    def without(self, kind: Kind) -> AgreedSection | None:
+        """The section of this kind that was offered when none could be taken."""
+        if self.of(kind) is not None:
+            return None
+        return next((one for one in self.every if one.offered.kind == kind and not one.offered.rejected), None)
+
     @property
     def remote(self) -> IceDtlsParameters:
         """What the other side said of its ICE and DTLS."""
@@ -171,11 +179,11 @@ class Agreement:
         if agreed.codec is Codec.OPUS:
             parameters = {name: offered.parameters[name] for name in ("minptime",) if name in offered.parameters}
             parameters |= {"stereo": "1", "useinbandfec": "1"}
-            if self._receives:
-                parameters["sprop-stereo"] = "0"
         elif agreed.codec is Codec.H264:
             kept = ("profile-level-id", "packetization-mode", "level-asymmetry-allowed")
             parameters = {name: offered.parameters[name] for name in kept if name in offered.parameters}
+            if self._receives and parameters.get("level-asymmetry-allowed") == "1" and "profile-level-id" in parameters:
+                parameters["profile-level-id"] = parameters["profile-level-id"][:4] + HIGHEST_LEVEL
         return RtpFormat(
             offered.payload_type,
             offered.name,

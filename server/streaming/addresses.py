@@ -19,6 +19,7 @@ from server.settings import SettingError
 from server.streaming.channels.models import Ingest
 
 RTMP_APP = "live"
+WHIP_PATH = "/api/v1/live/whip"
 # RFC 9110 section 7.2, as clients write it; underscores are in names of containers
 _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?")
 
@@ -35,7 +36,12 @@ class Address:
         """Where to push; with the key in it only when it is known."""
         tail = f"/{key}" if key else ""
         server = self.rtmp or self.rtmps or ""
-        return Ingest(rtmp=server + tail, rtmp_server=server, rtmps=self.rtmps + tail if self.rtmps else None)
+        return Ingest(
+            rtmp=server + tail,
+            rtmp_server=server,
+            whip=self.http + WHIP_PATH,
+            rtmps=self.rtmps + tail if self.rtmps else None,
+        )
 
 
 class Addresses:

@@ -33,6 +33,7 @@ from realtime.ticks import ticks
 from server.community.chat.channel import ChatChannels, StaffChannels
 from server.community.chat.service import Chat
 from server.community.follows.lists import Lists
+from server.community.presence.circles import PREFIX, PeopleChannels
 from server.community.presence.discretion import Discretion
 from server.identity.accounts.recovery import ResetMails
 from server.identity.apikeys.service import Keys
@@ -57,10 +58,12 @@ from server.streaming.broadcasts.director import Director, DirectorOptions
 from server.streaming.broadcasts.live import written_elsewhere
 from server.streaming.broadcasts.service import Broadcasts
 from server.streaming.channels.service import Channels
+from server.streaming.iceservers import IceServers
 from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
 from server.streaming.restream.dialer import Dialer
+from server.streaming.restream.names import Names
 from server.streaming.restream.pushes import Pushes
 from server.streaming.restream.service import Restreams
 from server.trust.audit.service import AuditLog
@@ -76,7 +79,7 @@ from server.wiring.choices import (
     tls_of,
     typing_of,
 )
-from server.wiring.rtc import rtc_port, start_rtc, watching
+from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -313,7 +316,10 @@ class Wiring:
             record=settings.record,
         )
         self._wire_people()
-        self.follow_lists = Lists(self.database, self.identity, self.people.profiles)
+        follows, most = self.people.follows, settings.online_most
+        self.follow_lists = Lists(self.database, self.identity, self.people.profiles, self.hub, most)
+        circles = PeopleChannels(follows, self.identity, most)
+        follows.on_changed(lambda follower, followee, on: self.hub.circle_changed(str(follower)))
         self.chat = Chat(
             self.database,
             self.broadcasts,
@@ -327,6 +333,8 @@ class Wiring:
         await self.chat.start()
         self._closing.push_async_callback(self.chat.close)
         self.hub.add_rules("live", ChatChannels(self.chat, self.broadcasts.state_of))
+        self.hub.add_rules(PREFIX, circles)
+        self.hub.add_circles(PREFIX, circles)
         self.hub.add_rules("staff", StaffChannels(self.chat, self.broadcasts.state_of))
         await self.hub.start()
         self._closing.push_async_callback(self.hub.close)
@@ -353,6 +361,8 @@ class Wiring:
         self._closing.push_async_callback(self.director.close)
         await start_rtc(self.rtc, settings)
         self._closing.push_async_callback(self.rtc.close)
+        self.ice_servers = IceServers(settings)
+        self.whip = publishing(self.rtc, self.director, self.identity, settings)
         self.whep = watching(self.rtc, self.director, self.database, self.viewers, self.sounds, settings)
         self.whep.start()
         self.identity.on_ended(self.whep.ended)
@@ -393,11 +403,13 @@ class Wiring:
     async def _start_restreams(self) -> None:
         settings = self.settings
         reach = Reachable(settings.restream_ports, settings.outgoing_allowed, setting="RESTREAM_PORTS")
+        names = Names()
+        self._closing.push_async_callback(names.close)
         self.pushes = Pushes(
             self.database,
             self.secrets,
             self.director,
-            Dialer(Outgoing(reach), settings.restream_timeout),
+            Dialer(Outgoing(reach, resolver=names), settings.restream_timeout),
             RestreamOptions(
                 queue=settings.restream_queue_bytes,
                 timeout=settings.restream_timeout,
@@ -442,6 +454,7 @@ class Wiring:
         metrics.counter("media_sent_bytes", "Bytes of media answered", lambda: self.media.sent_bytes)
         metrics.gauge("media_waiting_requests", "Blocked playlist and part requests", lambda: self.media.waiting)
         metrics.gauge("webrtc_peers", "WebRTC sessions", lambda: self.rtc.count)
+        metrics.gauge("whip_publishers", "Publishers by WebRTC", lambda: self.whip.count)
         metrics.gauge("whep_viewers", "Viewers by WebRTC", lambda: self.whep.count)
         metrics.counter("webrtc_packets", "Packets of WebRTC by what became of them", self.rtc.packets, label="outcome")
         metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: self.spool.pending_bytes)
@@ -463,6 +476,7 @@ class Wiring:
             ("director", self.director),
             ("rtmp", self.rtmp),
             ("webrtc", self.rtc),
+            ("whip", self.whip),
             ("whep", self.whep),
             ("restream", self.pushes),
             ("spool", self.spool),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from media.egress.programme import Programmes, Sounds
 from media.egress.whep import ViewerOptions
+from media.ingest.whip import WhipOptions
 from media.rtc.options import RtcOptions
 from media.rtc.port import RtcPort
+from server.identity.service import Identity
 from server.settings import SettingError, Settings
 from server.streaming.broadcasts.director import Director
 from server.streaming.playback.viewers import Viewers
 from server.streaming.whep.service import Limits, Sessions
+from server.streaming.whip.service import Limits as PublisherLimits
+from server.streaming.whip.service import Whips
 from server.wiring.choices import CannotStart
 from storage.postgres.database import Database
 
@@ -46,6 +50,22 @@ async def start_rtc(port: RtcPort, settings: Settings) -> None:
             f"UDP port {settings.rtc_port} cannot be had ({error.strerror}). "
             "Stop the other program, or set RTC_PORT to a free port."
         ) from None
+
+
+def publishing(port: RtcPort, director: Director, identity: Identity, settings: Settings) -> Whips:
+    return Whips(
+        port,
+        director,
+        identity,
+        PublisherLimits(settings.whip_most, settings.whip_per_address),
+        WhipOptions(
+            max_bitrate=settings.ingest_max_bitrate,
+            max_ahead=settings.ingest_max_ahead,
+            idle_timeout=settings.whip_idle_timeout,
+            key_seconds=settings.segment_seconds,
+            wait=settings.whip_wait,
+        ),
+    )
 
 
 def watching(

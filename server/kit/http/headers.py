@@ -16,7 +16,8 @@ PAGE_CSP = (
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent"
 _EXPOSED = (
-    "ETag, Retry-After, X-Request-ID, RateLimit, RateLimit-Policy, Location, Idempotency-Replayed, WWW-Authenticate"
+    "ETag, Link, Location, Retry-After, X-Request-ID, RateLimit, RateLimit-Policy, Idempotency-Replayed, "
+    "WWW-Authenticate"
 )
 _PERMISSIONS = "camera=(self), microphone=(self), display-capture=(self), payment=(self), geolocation=(), usb=()"
 _MEDIA_HEADERS = "Range, If-None-Match, If-Modified-Since, Cache-Control"

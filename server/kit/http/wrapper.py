@@ -178,6 +178,8 @@ def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable
             if name != "Content-Type":
                 response.headers.setdefault(name, value)
         response.headers[HEADER] = request_id
+        if cors.enabled:
+            cors.allow(call.request, response.headers)
         response.headers.update(call.headers)
         for cookie in call.cookies:
             response.headers.add(hdrs.SET_COOKIE, cookie)

@@ -159,8 +159,10 @@ class Director:
     async def admit(self, request: PublishRequest) -> PublisherSession:
         if self._stopping:
             raise Refused("restarting", "The server is restarting. Try again in a few seconds.")
-        async with self._database.acquire() as conn:
-            channel = await channels.by_key(conn, hash_key(request.key))
+        async with self._database.transaction() as conn:
+            channel = await _channel_of(conn, request)
+        if channel is None and request.account:
+            raise Refused("not_allowed", "This account may not go live.")
         if channel is None:
             raise Refused("unknown_key", "Unknown stream key. Copy it again from the studio, or make a new one there.")
         async with self._door(channel.id):
@@ -203,12 +205,12 @@ class Director:
 
     def turned_away(self, request: PublishRequest | None, address: str, reason: str) -> None:
         log.info("publisher turned away: %s (%s)", reason, address)
-        if request is not None and request.key:
-            self._spawn(self._turned_away(request.key, reason))
+        if request is not None and (request.key or request.account):
+            self._spawn(self._turned_away(request, reason))
 
-    async def _turned_away(self, key: str, reason: str) -> None:
+    async def _turned_away(self, request: PublishRequest, reason: str) -> None:
         async with self._database.transaction() as conn:
-            channel = await channels.by_key(conn, hash_key(key))
+            channel = await _channel_of(conn, request)
             if channel is not None:
                 live = self._on_channel.get(channel.id)
                 await channels.add_event(conn, channel.id, live.row.id if live else None, "refused", reason)
@@ -536,6 +538,13 @@ class Director:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the director failed", exc_info=task.exception())
+
+
+async def _channel_of(conn: Connection, request: PublishRequest) -> Channel | None:
+    """Where the request wants to push: by its key, or as the owner."""
+    if request.account:
+        return await channels.to_push(conn, UUID(request.account))
+    return await channels.by_key(conn, hash_key(request.key))
 
 
 def _facts(recording: Recording) -> RecordingFacts | None:

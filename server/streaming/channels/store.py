@@ -35,6 +35,13 @@ async def by_key(conn: Any, key_hash: bytes) -> Channel | None:
     return Channel(**row) if row else None
 
 
+async def to_push(conn: Any, user_id: UUID) -> Channel | None:
+    """The user's channel, made when there is none; None while its owner is leaving."""
+    channel = await ensure(conn, user_id)
+    suspended = await conn.fetchval("select suspended from channels where id = $1", channel.id)
+    return None if suspended else channel
+
+
 async def set_key(conn: Any, channel_id: UUID, key_hash: bytes, hint: str, at: datetime) -> Channel:
     row = await conn.fetchrow(
         f"""update channels set key_hash = $2, key_hint = $3, key_created_at = $4 where id = $1 returning {_COLUMNS}""",
