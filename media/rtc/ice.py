@@ -44,7 +44,7 @@ class Path:
         self.credentials = credentials
         self.priority = 0
         self.heard = 0.0
-        self.nominated_since = 0.0
+        self.nominated_since: float | None = None
         self.nominated_at = 0.0
 
 
@@ -108,7 +108,7 @@ class Agent:
         if stun.USE_CANDIDATE in request.attributes:
             self._nominate(path, now, checked)
         else:
-            path.nominated_since = 0.0
+            path.nominated_since = None
             self._replace_dead(path, now, checked)
         path.heard = now
         return checked
@@ -131,8 +131,9 @@ class Agent:
     def _nominate(self, path: Path, now: float, checked: Checked) -> None:
         """The last one nominated counts, as when a phone changes networks. But a peer may nominate all its paths over
         and over (aggressive nomination, RFC 5245): then the one of the highest priority, without to and fro."""
-        if not path.nominated_since or now - path.nominated_at > STALE_NOMINATION:
-            path.nominated_since = now
+        since = path.nominated_since
+        if since is None or now - path.nominated_at > STALE_NOMINATION:
+            since = path.nominated_since = now
         path.nominated_at = now
         selected = self.selected
         if selected is path:
@@ -143,9 +144,7 @@ class Agent:
             or (
                 path.credentials is selected.credentials
                 and (
-                    path.priority > selected.priority
-                    or selected.nominated_at < path.nominated_since
-                    or now - selected.heard > SILENT
+                    path.priority > selected.priority or selected.nominated_at < since or now - selected.heard > SILENT
                 )
             )
         ):

@@ -106,6 +106,7 @@ class Peer:
         self.closed = True
         if self._dtls is not None:
             self._dtls.close()
+            self._dtls = None  # the two hold each other: gone at once, not at the next collection
         self._srtp = None
         self._port.forget(self)
         self._port.soon(self._handler.on_closed, reason)
