@@ -19,8 +19,8 @@ class Channel(msgspec.Struct, frozen=True):
 
 class Ingest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where to push. rtmp: the full URL (ends in the key when the key is known). rtmp_server: the same without the
-    key, for encoders that ask for server and key apart. whip: for WebRTC, with the key or an access token as bearer. rtmps: over
-    TLS, when a certificate is configured."""
+    key, for encoders that ask for server and key apart. whip: for WebRTC, with the key or an access token as bearer.
+    rtmps: over TLS, when a certificate is configured."""
 
     rtmp: str
     rtmp_server: str

@@ -31,8 +31,8 @@ def routes(whips: Whips, port: RtcPort, ice: IceServers, max_sdp: int) -> Routes
         summary="Go live by WebRTC",
     )
     async def publish(call: Call) -> web.Response:
-        """The offer of a sender of H.264 (or AV1, VP9) and Opus. The bearer is the stream key, or an access token or API
-        key (`live:write`) of the channel's owner. The answer has all our candidates; `Location` is the session, for
+        """The offer of a sender of H.264 (or AV1, VP9) and Opus. The bearer is the stream key, or an access token or
+        API key (`live:write`) of the channel's owner. The answer has all our candidates; `Location` is the session, for
         DELETE and PATCH with the same bearer; `Link` has the STUN and TURN servers. Within the reconnect window the
         broadcast goes on, also when it was pushed to by RTMP before."""
         proof = await whips.proof(bearer(call.request))

@@ -1,8 +1,8 @@
 """Sessions of publishers by WebRTC: who may open one, how many there may be, and when each is over.
 
 A session begins with an offer and ends with its connection, its broadcast, or a DELETE. Who publishes proves it by the
-stream key, as encoders do, or by an access token or API key, as the studio does; the same proof is asked for whatever is
-done with the session. The gate is the one that RTMP asks. `Whips` lives as long as the server.
+stream key, as encoders do, or by an access token or API key, as the studio does; the same proof is asked for whatever
+is done with the session. The gate is the one that RTMP asks. `Whips` lives as long as the server.
 """
 
 from __future__ import annotations
