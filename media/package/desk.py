@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ _LIST = re.compile(_LETTER + r"\.m3u8")
 _MEDIA = re.compile(_LETTER + r"-(0|[1-9]\d{0,9})(?:\.(0|[1-9]\d{0,5}))?\.m4s")
 _INIT = re.compile(_LETTER + r"-init-\d{1,9}\.mp4")
 _NUMBER = re.compile(r"\d{1,12}")
+
+COLD_SECONDS = 5.0
+"""How long the first request for a rendition on demand is kept waiting for its media."""
 
 INITS_KEPT = 4
 """Init segments of each track kept in memory."""
@@ -117,7 +121,7 @@ class Desk:
                 return NOT_FOUND
             rendition = package.followers.renditions[letter]
             if not query and package.followers.cold(letter):
-                return self._wait_for_list(rendition, rendition.next, 0, delta=False)
+                return self._wait_for_first(rendition)
         found = package.rendition(letter)
         return NOT_FOUND if found is None else self._playlist(found, query)
 
@@ -150,6 +154,17 @@ class Desk:
         if msn == edge.msn and 0 <= part < edge.parts:
             return self._list(rendition, "blocked delta" if delta else "blocked")
         return self._wait_for_list(rendition, msn, part, delta)
+
+    async def _wait_for_first(self, rendition: Rendition) -> Answer:
+        """Its first part since it was asked for; after COLD_SECONDS what there is, if only gaps."""
+        package = self._package
+        deadline = time.monotonic() + COLD_SECONDS
+        while package.followers.cold(rendition.letter) or not rendition.edge.parts:
+            if rendition.ended or package.closed or time.monotonic() > deadline:
+                break
+            if not await package.waiting.until((rendition.letter, rendition.next, 0)):
+                break
+        return self._list(rendition, "") if rendition.pieces or rendition.edge.parts else TOO_LATE
 
     @staticmethod
     def _advance_limit(rendition: Rendition) -> float:
@@ -233,9 +248,10 @@ class Desk:
                     seconds = sum(p.seconds for p in rendition.open.parts)
                     average += hls.bandwidth(sum(p.size for p in rendition.open.parts), seconds)
             peak = max(average, max((hls.bandwidth(p.size, p.seconds) for p in parts), default=1))
+        # until a track has been measured it counts as all tracks together
         rates = {x: package.rates_of(x) for x in package.current}
         listed = [
-            hls.Listed(init, f"{x}.m3u8", max(rates[x].peak, rates[x].average, 1), max(rates[x].average, 1))
+            hls.Listed(init, f"{x}.m3u8", rates[x].peak or max(peak, 1), rates[x].average or max(average, 1))
             for x, init in package.current.items()
         ]
         followers = package.followers

@@ -40,12 +40,8 @@ TYPES = {
     "mpd": "application/dash+xml",
     "jpg": "image/jpeg",
 }
-RECORDED = {
-    "index.m3u8": "recording.m3u8",
-    "v.m3u8": "recording-v.m3u8",
-    "a.m3u8": "recording-a.m3u8",
-    "index.mpd": "recording.mpd",
-}
+LIVE_LIST = re.compile(r"index\.(m3u8|mpd)|([va](?:-[a-z0-9]{1,12})?)\.m3u8")
+"""The playlists of a live broadcast: multivariant, manifest, and one for each rendition."""
 NO_QUERY: Mapping[str, str] = {}
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
@@ -139,11 +135,12 @@ class MediaRoutes:
             return _say(404, "There is no such file.")
         if state is State.CREATED:
             return _say(404, "The broadcast has not started yet.")
-        if state is not State.ENDED and name in RECORDED:
+        recording = _recorded(name)
+        if state is not State.ENDED and recording:
             # it is coming up here after a restart, or it is live on another node
             return _say(503, "The broadcast is coming back.", {"Retry-After": "1"})
-        if recorded and name in RECORDED:
-            return web.Response(status=302, headers={**CORS, "Location": RECORDED[name], "Cache-Control": "max-age=60"})
+        if recorded and recording:
+            return web.Response(status=302, headers={**CORS, "Location": recording, "Cache-Control": "max-age=60"})
         body = await self._spool.shelf(prefix(id)).read(name)
         if body is None:
             return _say(404, "There is no such file, or it was not recorded.")
@@ -175,6 +172,14 @@ class MediaRoutes:
         if len(self._known) > KNOWN_MOST:
             self._known.popitem(last=False)
         return state, recorded
+
+
+def _recorded(name: str) -> str:
+    """What stands for a live playlist in the recording; "" for what is none."""
+    match = LIVE_LIST.fullmatch(name)
+    if match is None:
+        return ""
+    return f"recording.{match[1]}" if match[1] else f"recording-{match[2]}.m3u8"
 
 
 def _head(answer: Answer, zipped: bool, length: int) -> Head:
