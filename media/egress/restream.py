@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -125,7 +126,7 @@ class Pusher:
 
     async def run(self) -> None:
         try:
-            while await self._presence.there():
+            while await self._present():
                 try:
                     await self._session()
                 except Failed as failed:
@@ -175,6 +176,11 @@ class Pusher:
         }
 
     # between two connections
+
+    async def _present(self) -> bool:
+        if not self._presence.running:
+            self._enter(PushState.WAITING)
+        return await self._presence.there()
 
     def _over(self, failed: Failed) -> bool:
         self._refusals = self._refusals + 1 if failed.for_good else 0
@@ -413,6 +419,10 @@ class _Presence:
         self._running = asyncio.Event()
         self._ended = asyncio.Event()
 
+    @property
+    def running(self) -> bool:
+        return self._running.is_set()
+
     async def there(self) -> bool:
         """Once somebody publishes; False when the broadcast has ended."""
         await self._running.wait()
@@ -465,6 +475,10 @@ def _of_target(reason: str) -> str:
 
 def _lost(error: OSError) -> str:
     """Without addresses: who owns the target need not learn what its name stands for here."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the target's certificate cannot be believed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "the target speaks no TLS that is understood here; is it rtmp:// without the s?"
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens at the target's address and port"
     if isinstance(error, ConnectionResetError | BrokenPipeError):

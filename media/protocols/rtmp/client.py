@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-from media.protocols import amf
+from media.protocols import amf, flv
 from media.protocols.errors import CommandError, HandshakeError
 from media.protocols.rtmp import chunks, commands
 from media.protocols.rtmp.chunks import ChunkReader, ChunkWriter, Message
@@ -88,7 +88,7 @@ class _State(Enum):
 class RtmpClient:
     def __init__(self, target: Target, *, random: bytes | None = None) -> None:
         """random: of the handshake, for tests with vectors."""
-        self.codecs = frozenset({Codec.H264, Codec.AAC})
+        self.codecs = flv.LEGACY
         self.received = 0
         self._target = target
         self._state = _State.HANDSHAKE

@@ -23,10 +23,12 @@ from media.ingest.gate import PublishRequest, Refused
 from media.ingest.rtmp import RtmpOptions, RtmpServer
 from media.protocols.rtmp.client import Target
 from media.samples import Codec, Kind, Sample, Track
+from media.transcode.sounds import Sounds
 from tests.media.ingest.conftest import OpenGate, flv, media_folder, until
+from tests.media.sound import tone, tone_at
 from tests.media.test_broadcast import FakeLink, Log
 from tests.server.streaming.test_rtmps import certificate
-from tests.support import free_port
+from tests.support import eventually, free_port
 
 __all__ = ["flv", "media_folder"]  # fixtures
 
@@ -546,6 +548,39 @@ async def test_opus_becomes_aac_for_a_target_that_takes_none(stage: Stage, gate:
         assert pusher.note == ""
         await pusher.close()
         assert sounds.released == 1
+
+
+async def test_real_opus_is_aac_at_the_target_where_it_was(stage: Stage, gate: OpenGate, serve: Serve) -> None:
+    server = await serve()
+    sounds = Sounds(1)
+    track, packets = tone(Codec.OPUS)
+    async with scripted(lambda r, w: without_opus(r, w, server.port)) as port:
+        stage.publish(stage.film.tracks[0], track)
+        pusher = stage.push(to(port), sounds=sounds)
+        await stage.listening(pusher)
+        derived = stage.broadcast.derived["aac"]
+        await until(lambda: sounds.describe()["running"])
+        played = 0.0
+
+        async def heard() -> bool:
+            """The film again and again, until its sound is made and comes through."""
+            nonlocal played
+            scale = {1: 90_000, 2: 48_000}
+            for sample in sorted([*stage.film.of(1), *packets], key=lambda s: s.dts / scale[s.track]):
+                moved = int(played * scale[sample.track])
+                stage.session.samples([sample._replace(dts=sample.dts + moved, pts=sample.pts + moved)])
+            played += 2
+            return bool(gate.publishers and len(gate.publishers[0].of(2)) > 100)
+
+        await eventually(heard, every=0.3)
+        there = gate.publishers[0]
+        assert [t.codec for t in there.tracks] == [Codec.H264, Codec.AAC]
+        assert tone_at(there.tracks[1], there.of(2)) is not None
+        assert derived.current is not None
+        assert pusher.note == ""
+        await pusher.close()
+    stage.broadcast.end("over")
+    await sounds.close()
 
 
 async def test_without_anybody_who_makes_aac_the_picture_goes_alone_and_it_is_said(

@@ -17,6 +17,7 @@ with atheris.instrument_imports(include=["media"]):
     from media.protocols import aac, amf, av1, h26x, opus, stun, vp9
     from media.protocols.errors import ProtocolError
     from media.protocols.rtmp.chunks import Message
+    from media.protocols.rtmp.client import RtmpClient, Target
     from media.protocols.rtmp.connection import Metadata, PublishRequested, RtmpConnection
     from media.protocols.rtp import packet, rtcp, rtx, vp8
     from media.protocols.rtp.av1 import Av1Depacketizer
@@ -103,6 +104,20 @@ def converse(data: bytes, step: int, greeting: bytes) -> None:
         intake.flush()
 
 
+def publish_to(data: bytes, step: int, greeting: bytes) -> None:
+    """A server that says all this to us as its publisher."""
+    client = RtmpClient(Target("live", "rtmp://x/live", "secret"))
+    for piece in [greeting, *(data[at : at + step] for at in range(0, len(data), step))]:
+        rest = piece
+        while True:
+            for event in client.receive(rest):
+                assert "secret" not in str(event)
+            assert len(client.take_output()) < LIMIT
+            if not client.backlog:
+                break
+            rest = b""
+
+
 class RtpSession:
     """One peer's datagrams, as they come out of SRTP: reports and feedback, media, retransmissions."""
 
@@ -178,6 +193,8 @@ def one_input(data: bytes) -> None:
             READERS[kind % len(READERS)](body)
         elif kind < 128:
             stream(kind, body)
+        elif kind >= 224:
+            publish_to(body[1:], body[0] * 4 + 1, (b"", C0C1 + C2)[kind % 2])
         else:
             greetings = (b"", C0C1 + C2, C0C1 + C2 + publish())
             converse(body[1:], body[0] * 4 + 1, greetings[kind % 3])

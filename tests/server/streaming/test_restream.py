@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ from server.kit.reachable import Reachable
 from server.streaming.restream import store
 from server.streaming.restream.address import parse
 from server.streaming.restream.dialer import Dialer
+from server.streaming.restream.names import Names
 from server.streaming.restream.personal import RestreamData
 from storage.postgres import Database
 from tests.media.ingest.conftest import OpenGate
@@ -105,6 +107,22 @@ async def test_a_broadcast_goes_on_to_its_target_until_told_otherwise_and_over_a
 
     await eventually(flows, every=0.1)
 
+    # another one comes while it is live, and goes away again: nobody else notices
+    two = await make(streamer, port, name="Second", key=KEY + "b")
+    await eventually(lambda: len(gate.publishers) == 2 and gate.publishers[1].of(1))
+    await until_push(streamer, two["id"], state="pushing")
+    gate.refuse = Refused("busy", "Try again later.")
+    assert gate.publishers[1].request is not None
+    gate.publishers[1].request.link.close("the test hangs up")
+    push = await until_push(streamer, two["id"], state="retrying")
+    assert push["error"]
+    before = len(gate.publishers[0].of(1))
+    await eventually(lambda: len(gate.publishers[0].of(1)) > before + 10)
+    assert gate.publishers[0].closed is None
+    await streamer.call("DELETE", f"{TARGETS}/{two['id']}", expect=204)
+    gate.refuse = None
+    gate.publishers.pop(1)
+
     # only its owner knows of it
     def said(shown: dict[str, Any]) -> bool:
         return any(e["kind"] == "target" and "Elsewhere: on air there" in e["detail"] for e in shown["events"])
@@ -148,114 +166,16 @@ async def test_a_broadcast_goes_on_to_its_target_until_told_otherwise_and_over_a
     assert KEY not in json.dumps(await streamer.call("GET", TARGETS))
 
 
-async def test_a_refusal_is_final_until_the_owner_starts_it_again(
-    streamer: User, target: RtmpServer, gate: OpenGate, port: int
-) -> None:
-    gate.refuse = Refused("unknown_key", f"No such key: {KEY}")
-    made = await make(streamer, port)
-    started = await streamer.start()
-    await streamer.push(started["ingest"]["rtmp"])
-    push = await until_push(streamer, made["id"], state="refused")
-    assert push["error"] == "the target refused: No such key: …"
-    gate.refuse = None
-    renamed = await streamer.call("PUT", f"{TARGETS}/{made['id']}", {"name": "Still"})
-    assert (renamed["name"], renamed["push"]["state"]) == ("Still", "refused")
-    await streamer.call("POST", f"{TARGETS}/{made['id']}/start", {})
-    await eventually(lambda: gate.publishers and gate.publishers[0].of(1))
-    await until_push(streamer, made["id"], state="pushing", error="")
-    # turned off it ends, and the broadcast has noticed nothing
-    await streamer.call("PUT", f"{TARGETS}/{made['id']}", {"enabled": False})
-    await eventually(lambda: gate.publishers[0].closed)
-    problem = await streamer.call("POST", f"{TARGETS}/{made['id']}/start", {}, expect=409)
-    assert problem["code"] == "target_disabled"
-    await streamer.call("DELETE", f"{TARGETS}/{made['id']}", expect=204)
-    assert (await streamer.show(started["id"]))["state"] == "live"
-
-
-async def test_a_name_that_stands_for_this_machine_is_not_called(streamer: User, server: ServerProcess) -> None:
-    made = await make(streamer, 1935, url="rtmp://localhost/live")
-    started = await streamer.start()
-    await streamer.push(started["ingest"]["rtmp"])
-    push = await until_push(streamer, made["id"], state="refused")
-    assert push["error"] == "this server does not push to the address that the host stands for"
-    assert any("loopback" in line for line in server.log)
-
-
-@pytest.mark.settings(RESTREAM_TARGETS="2")
-async def test_targets_are_made_edited_and_deleted_by_their_owner_alone(
-    server: ServerProcess,
-    streamer: User,
-    new_user: Callable[[str], Awaitable[User]],
-    http: aiohttp.ClientSession,
-    port: int,
-) -> None:
-    first = await make(streamer, port, url=f"RTMPS://127.0.0.1:{port}/live/", name=" Two \n words ", enabled=False)
-    assert (first["url"], first["name"], first["enabled"]) == (f"rtmps://127.0.0.1:{port}/live", "Two words", False)
-    assert (await make(streamer, port, key="short"))["key_hint"] == "…"
-    body = {"name": "a", "url": f"rtmp://127.0.0.1:{port}/live", "key": KEY}
-    problem = await streamer.call("POST", TARGETS, body, expect=409)
-    assert problem["code"] == "too_many_targets"
-    listed = await streamer.call("GET", TARGETS)
-    assert listed["items"][0]["id"] == first["id"]
-    assert listed["most"] == 2
-
-    path = f"{TARGETS}/{first['id']}"
-    other = await new_user("other")
-    for method, where, body in (
-        ("GET", path, None), ("PUT", path, {"name": "x"}), ("DELETE", path, None),
-        ("POST", f"{path}/start", {}), ("POST", f"{path}/stop", {}),
-    ):  # fmt: skip
-        assert (await other.call(method, where, body, expect=404))["code"] == "no_such_target"
-    assert (await other.call("GET", TARGETS))["items"] == []
-
-    headers = {"Authorization": f"Bearer {streamer.token}"}
-    async with http.get(server.url + path, headers=headers) as answer:
-        tag = answer.headers["ETag"]
-    await streamer.call("PUT", path, {"enabled": True})
-    async with http.put(server.url + path, json={"name": "late"}, headers={**headers, "If-Match": tag}) as answer:
-        assert answer.status == 412
-    # whoever sits in the session cannot have the key sent elsewhere
-    moved = await streamer.call("PUT", path, {"url": f"rtmp://127.0.0.1:{port}/other"}, expect=422)
-    assert moved["errors"][0]["path"] == "$.key"
-    moved = await streamer.call("PUT", path, {"url": f"rtmp://127.0.0.1:{port}/other", "key": KEY + "2"})
-    assert (moved["url"], moved["key_hint"]) == (f"rtmp://127.0.0.1:{port}/other", "…ail2")
-    problem = await streamer.call("POST", f"{path}/start", {}, expect=409)
-    assert problem["code"] == "not_on_air"
-    await streamer.call("DELETE", path, expect=204)
-    await streamer.call("GET", path, expect=404)
-
-
-async def test_addresses_that_cannot_be_are_refused_with_a_reason(streamer: User) -> None:
-    for url, words in (
-        ("http://example.org/live", "begin with rtmp"),
-        ("rtmp://", "no host"),
-        ("rtmp://example.org", "no path"),
-        ("rtmp://example.org:0/live", "port 0"),
-        ("rtmp://example.org:22/live", "port 22"),
-        ("rtmp://example.org:99999/live", "no address"),
-        ("rtmp://user:word@example.org/live", "user name"),
-        ("rtmp://example.org/live?key=1", "stream key"),
-        ("rtmp://example.org/li ve", "spaces"),
-        ("rtmp://exämple.org/live", "xn--"),
-        ("rtmp://127.0.0.1/live", "loopback"),
-        ("rtmp://127.1/live", "unusual form"),
-        ("rtmp://0x7f000001/live", "name|unusual"),
-        ("rtmp://2130706433/live", "unusual form"),
-        ("rtmp://10.0.0.1/live", "private"),
-        ("rtmp://169.254.169.254/live", "link-local"),
-        ("rtmp://[::1]/live", "loopback"),
-        ("rtmp://[::ffff:10.0.0.1]/live", "IPv4 address inside"),
-        ("rtmp://[fe80::1%25eth0]/live", "zone|no address"),
-        ("rtmp://[64:ff9b::a00:1]/live", "public"),
-        ("rtmp://" + "a" * 480 + "/live", "no name"),
-    ):
-        problem = await streamer.call("POST", TARGETS, {"name": "a", "url": url, "key": "k"}, expect=422)
-        (error,) = problem["errors"]
-        assert error["path"] == "$.url"
-        assert any(part in error["message"] for part in words.split("|")), (url, error)
-    good = {"name": "a", "url": "rtmp://example.org/live"}
-    for change in ({"key": "two words"}, {"key": " "}, {"key": "ключ"}, {"key": "k", "name": " \u200b"}):
-        await streamer.call("POST", TARGETS, {**good, **change}, expect=422)
+async def test_names_are_looked_up_beside_everything_else() -> None:
+    names = Names()
+    try:
+        found = await names.resolve("localhost", 1935)
+        assert {each["host"] for each in found} <= {"127.0.0.1", "::1"}
+        assert found
+        with pytest.raises(socket.gaierror):
+            await names.resolve("nowhere.invalid", 1935)
+    finally:
+        await names.close()
 
 
 class Changing(AbstractResolver):
@@ -306,10 +226,83 @@ async def test_a_certificate_counts_for_the_name_of_the_target(gate: OpenGate, p
         await server.close()
 
 
-async def test_what_is_kept_of_a_person(
-    streamer: User, new_user: Callable[[str], Awaitable[User]], port: int, database: Database
+async def test_a_refusal_is_final_until_the_owner_starts_it_again(
+    server: ServerProcess, streamer: User, target: RtmpServer, gate: OpenGate, port: int, database: Database
 ) -> None:
-    other = await new_user("other")
+    gate.refuse = Refused("unknown_key", f"No such key: {KEY}")
+    made = await make(streamer, port)
+    here = await make(streamer, 1935, url="rtmp://localhost/live")
+    started = await streamer.start()
+    await streamer.push(started["ingest"]["rtmp"])
+    push = await until_push(streamer, made["id"], state="refused")
+    assert push["error"] == "the target refused: No such key: …"
+    # a name that stands for this machine is not called, and what it stands for is not told
+    push = await until_push(streamer, here["id"], state="refused")
+    assert push["error"] == "this server does not push to the address that the host stands for"
+    assert any("loopback" in line for line in server.log)
+    gate.refuse = None
+    renamed = await streamer.call("PUT", f"{TARGETS}/{made['id']}", {"name": "Still"})
+    assert (renamed["name"], renamed["push"]["state"]) == ("Still", "refused")
+
+    async def written() -> bool:
+        async with database.acquire() as conn:
+            return {push.state for push in (await store.pushes(conn, [uuid.UUID(made["id"])])).values()} == {"refused"}
+
+    await eventually(written, every=0.1)
+    # the next process does not try it either
+    await server.restart(signal.SIGKILL)
+    await streamer.push(started["ingest"]["rtmp"])
+    good = await make(streamer, port, name="Good", key=KEY + "b")
+    await until_push(streamer, good["id"], state="pushing")
+    await until_push(streamer, made["id"], state="refused")
+    assert [p.request.key for p in gate.publishers if p.request is not None] == [KEY + "b"]
+
+    await streamer.call("POST", f"{TARGETS}/{made['id']}/start", {})
+    await eventually(lambda: len(gate.publishers) == 2 and gate.publishers[1].of(1))
+    await until_push(streamer, made["id"], state="pushing", error="")
+    # turned off it ends, and the broadcast has noticed nothing
+    await streamer.call("PUT", f"{TARGETS}/{made['id']}", {"enabled": False})
+    await eventually(lambda: gate.publishers[1].closed)
+    problem = await streamer.call("POST", f"{TARGETS}/{made['id']}/start", {}, expect=409)
+    assert problem["code"] == "target_disabled"
+    await streamer.call("DELETE", f"{TARGETS}/{made['id']}", expect=204)
+    assert (await streamer.show(started["id"]))["state"] == "live"
+
+
+async def refuses_addresses(streamer: User) -> None:
+    for url, words in (
+        ("http://example.org/live", "begin with rtmp"),
+        ("rtmp://", "no host"),
+        ("rtmp://example.org", "no path"),
+        ("rtmp://example.org:0/live", "port 0"),
+        ("rtmp://example.org:22/live", "port 22"),
+        ("rtmp://example.org:99999/live", "no address"),
+        ("rtmp://user:word@example.org/live", "user name"),
+        ("rtmp://example.org/live?key=1", "stream key"),
+        ("rtmp://example.org/li ve", "spaces"),
+        ("rtmp://exämple.org/live", "xn--"),
+        ("rtmp://127.0.0.1/live", "loopback"),
+        ("rtmp://127.1/live", "unusual form"),
+        ("rtmp://0x7f000001/live", "name|unusual"),
+        ("rtmp://2130706433/live", "unusual form"),
+        ("rtmp://10.0.0.1/live", "private"),
+        ("rtmp://169.254.169.254/live", "link-local"),
+        ("rtmp://[::1]/live", "loopback"),
+        ("rtmp://[::ffff:10.0.0.1]/live", "IPv4 address inside"),
+        ("rtmp://[fe80::1%25eth0]/live", "zone|no address"),
+        ("rtmp://[64:ff9b::a00:1]/live", "public"),
+        ("rtmp://" + "a" * 480 + "/live", "no name"),
+    ):
+        problem = await streamer.call("POST", TARGETS, {"name": "a", "url": url, "key": "k"}, expect=422)
+        (error,) = problem["errors"]
+        assert error["path"] == "$.url"
+        assert any(part in error["message"] for part in words.split("|")), (url, error)
+    good = {"name": "a", "url": "rtmp://example.org/live"}
+    for change in ({"key": "two words"}, {"key": " "}, {"key": "ключ"}, {"key": "k", "name": " \u200b"}):
+        await streamer.call("POST", TARGETS, {**good, **change}, expect=422)
+
+
+async def keeps_little(streamer: User, other: User, port: int, database: Database) -> None:
     await make(streamer, port)
     await make(other, port, name="Theirs")
     ids = {user.name: uuid.UUID((await user.call("GET", "/api/v1/users/me"))["id"]) for user in (streamer, other)}
@@ -329,22 +322,48 @@ async def test_what_is_kept_of_a_person(
         assert await store.of_user(conn, ids["other"]) == []
 
 
-async def test_the_figures_in_a_list_are_of_this_moment(
-    streamer: User, target: RtmpServer, gate: OpenGate, port: int
+@pytest.mark.settings(RESTREAM_TARGETS="2")
+async def test_targets_are_made_edited_and_deleted_by_their_owner_alone(
+    server: ServerProcess,
+    streamer: User,
+    new_user: Callable[[str], Awaitable[User]],
+    http: aiohttp.ClientSession,
+    port: int,
+    database: Database,
 ) -> None:
-    one, two = await make(streamer, port), await make(streamer, port, name="Second", key=KEY + "b")
-    started = await streamer.start()
-    await streamer.push(started["ingest"]["rtmp"])
-    await eventually(lambda: len(gate.publishers) == 2 and all(p.of(1) for p in gate.publishers))
-    for made in (one, two):
-        await until_push(streamer, made["id"], state="pushing")
-    # one target goes away: the other and the broadcast go on
-    gate.refuse = Refused("unknown_key", "Gone.")
-    first = next(p for p in gate.publishers if p.request is not None and p.request.key == KEY)
-    second = next(p for p in gate.publishers if p is not first)
-    assert first.request is not None
-    first.request.link.close("the test hangs up")
-    await until_push(streamer, one["id"], state="retrying")
-    before = len(second.of(1))
-    await eventually(lambda: len(second.of(1)) > before + 10)
-    assert second.closed is None
+    first = await make(streamer, port, url=f"RTMPS://127.0.0.1:{port}/live/", name=" Two \n words ", enabled=False)
+    assert (first["url"], first["name"], first["enabled"]) == (f"rtmps://127.0.0.1:{port}/live", "Two words", False)
+    assert (await make(streamer, port, key="short"))["key_hint"] == "…"
+    body = {"name": "a", "url": f"rtmp://127.0.0.1:{port}/live", "key": KEY}
+    problem = await streamer.call("POST", TARGETS, body, expect=409)
+    assert problem["code"] == "too_many_targets"
+    listed = await streamer.call("GET", TARGETS)
+    assert listed["items"][0]["id"] == first["id"]
+    assert listed["most"] == 2
+
+    path = f"{TARGETS}/{first['id']}"
+    other = await new_user("other")
+    for method, where, body in (
+        ("GET", path, None), ("PUT", path, {"name": "x"}), ("DELETE", path, None),
+        ("POST", f"{path}/start", {}), ("POST", f"{path}/stop", {}),
+    ):  # fmt: skip
+        assert (await other.call(method, where, body, expect=404))["code"] == "no_such_target"
+    assert (await other.call("GET", TARGETS))["items"] == []
+
+    headers = {"Authorization": f"Bearer {streamer.token}"}
+    async with http.get(server.url + path, headers=headers) as answer:
+        tag = answer.headers["ETag"]
+    await streamer.call("PUT", path, {"enabled": True})
+    async with http.put(server.url + path, json={"name": "late"}, headers={**headers, "If-Match": tag}) as answer:
+        assert answer.status == 412
+    # whoever sits in the session cannot have the key sent elsewhere
+    moved = await streamer.call("PUT", path, {"url": f"rtmp://127.0.0.1:{port}/other"}, expect=422)
+    assert moved["errors"][0]["path"] == "$.key"
+    moved = await streamer.call("PUT", path, {"url": f"rtmp://127.0.0.1:{port}/other", "key": KEY + "2"})
+    assert (moved["url"], moved["key_hint"]) == (f"rtmp://127.0.0.1:{port}/other", "…ail2")
+    problem = await streamer.call("POST", f"{path}/start", {}, expect=409)
+    assert problem["code"] == "not_on_air"
+    await streamer.call("DELETE", path, expect=204)
+    await streamer.call("GET", path, expect=404)
+    await refuses_addresses(streamer)
+    await keeps_little(streamer, other, port, database)
