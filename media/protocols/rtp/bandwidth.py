@@ -212,10 +212,11 @@ class BandwidthEstimator:
         self.loss = loss = self._lost / self._told
         self._lost = self._told = 0
         self._loss_since = now
-        if self._trial is not None:
+        if self._trial is not None and loss <= LOSS_HIGH:
             if now - self._trial.at >= TRIAL_TIME:
                 self._end_trial(self._trial, loss, now)
             return
+        self._trial = None
         if not LOSS_LOW <= loss <= LOSS_HIGH:
             self._moderate = None
         if loss > LOSS_HIGH:

@@ -15,7 +15,7 @@ from media.protocols.h26x import build_avcc, parameter_sets, parse_avcc, parse_s
 from media.protocols.rtp.frames import MAX_FRAME, Depacketizer, Frame
 from media.samples import VIDEO_TIMESCALE, Codec, Sample, Track
 
-SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
+IDR, SEI, SPS, PPS = 5, 6, 7, 8
 STAP_A, FU_A = 24, 28
 PAYLOAD = 1200
 MAX_UNITS = 1024
@@ -26,7 +26,6 @@ MAX_SETS = 31
 
 _KEPT = frozenset((1, 2, 3, 4, 5, 6, 19))
 """Slices and SEI: what goes into a sample. Delimiters, fillers and the layers of SVC and MVC do not."""
-_UNSENT = frozenset((SEI, SPS, PPS, DELIMITER, 10, 11, FILLER))
 _u32_into = struct.Struct(">I").pack_into
 _LENGTH = bytes(4)
 
@@ -210,8 +209,8 @@ class H264Packetizer:
         sent = False
         for start, end in units(data, self._size):
             kind = data[start] & 31
-            if kind in _UNSENT:
-                continue
+            if not 0 < kind < 6:
+                continue  # only slices: parameter sets go before key frames, the rest no player needs
             sent = True
             length = end - start
             if 2 + length <= room:

@@ -105,8 +105,8 @@ class SendLog:
         self._count = 0
         self._number = array("q", [-1]) * capacity
         self._sent = array("d", [0.0]) * capacity
-        self._size = array("L", [0]) * capacity
-        self._probe = array("L", [0]) * capacity
+        self._size = array("I", [0]) * capacity
+        self._probe = array("I", [0]) * capacity
         self._reference = Unwrapper(24)
 
     def sent(self, at: float, size: int, probe: int = 0) -> int:

@@ -221,7 +221,7 @@ def test_a_frame_is_bounded(make: Callable[..., Depacketizer]) -> None:
     assert len(depacketizer._body) <= 5000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.sampled_from([Vp9Depacketizer, Av1Depacketizer, OpusDepacketizer]),
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans(), st.binary(max_size=40)), max_size=30),

@@ -244,7 +244,7 @@ def test_a_frame_is_bounded() -> None:
     assert depacketizer.damaged == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans(), st.binary(max_size=40)), max_size=30))
 def test_any_payloads_give_frames_or_damage(stream: list[tuple[int, int, bool, bytes]]) -> None:
     depacketizer = H264Depacketizer(sets=[SETS, PPS], max_frame=200)

@@ -54,7 +54,7 @@ messages = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(messages, max_size=4))
 def test_what_is_built_is_read(packets: list[Rtcp]) -> None:
     data = rtcp.compound(packets)
