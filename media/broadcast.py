@@ -34,6 +34,8 @@ HELD_BYTES, HELD_SAMPLES = 8 << 20, 1024
 TAKEN_OVER = "another encoder took over"
 KEY_SECONDS = 0.5
 """A publisher is asked for a key frame this often, however many want one."""
+GOP_BYTES, GOP_SAMPLES = 8 << 20, 1200
+"""More than this is not kept since the last key frame."""
 MOST_DERIVED = 16
 """Derived renditions of one broadcast."""
 DERIVED_NAME = re.compile(r"[a-z0-9]{1,12}")
@@ -83,7 +85,8 @@ class Follower(Protocol):
 
 class Broadcast:
     """One broadcast's live side. `id` is the product's id of it, as text. running: a timeline has begun and its
-    publisher is still there."""
+    publisher is still there. gop: the picture since its last key frame, for readers who come in between; empty when
+    that is too much."""
 
     def __init__(self, id: str, watcher: Watcher) -> None:
         self.id = id
@@ -91,6 +94,8 @@ class Broadcast:
         self.publisher: PublisherSession | None = None
         self.health = Health()
         self.last_key: tuple[Track, Sample] | None = None
+        self.gop: list[Sample] = []
+        self._gop_bytes = 0
         self.last_media = 0.0
         self.ended = False
         self.running = False
@@ -194,6 +199,7 @@ class Broadcast:
         first = not session.started
         self.tracks = tracks
         self.health.on_tracks(tracks)
+        self.gop = []
         self._stop_derived()  # what they have is on the clock of the timeline before
         self.running = True
         self._each(lambda reader: reader.on_tracks(tracks))
@@ -208,17 +214,29 @@ class Broadcast:
         self.last_media = time.monotonic()
         self.health.on_samples(batch)
         for sample in batch:
-            if sample.key and sample.track == 1:
-                self.last_key = (self.tracks[0], sample)
+            if sample.track == 1:
+                self._remember(sample)
         for reader in self._readers:
             try:
                 reader.on_samples(batch)
             except Exception:
                 self._drop(reader)
 
+    def _remember(self, sample: Sample) -> None:
+        if sample.key:
+            self.last_key = (self.tracks[0], sample)
+            self.gop, self._gop_bytes = [sample], len(sample.data)
+        elif self.gop:
+            self._gop_bytes += len(sample.data)
+            if self._gop_bytes > GOP_BYTES or len(self.gop) >= GOP_SAMPLES:
+                self.gop = []
+            else:
+                self.gop.append(sample)
+
     def _gone(self, session: PublisherSession, reason: str, clean: bool) -> None:
         if session.started:
             self.running = False
+            self.gop = []
             self._stop_derived()
             self._each(lambda reader: reader.on_interrupted())
         if self.publisher is not session:

@@ -15,15 +15,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from media.broadcast import GOP_BYTES, GOP_SAMPLES
 from media.egress.clock import ProgrammeClock
 from media.egress.payloads import NotPlayable, Packetiser, packetiser_of
 from media.protocols.errors import MediaError
 from media.samples import Kind, Sample, Track
 
-GOP_BYTES, GOP_FRAMES = 8 << 20, 1200
-"""More than this is not kept for those who come late: they wait for the next key frame."""
 RATE_SECONDS = 2.0
 """What `bitrate` is the mean of."""
+LATE_SECONDS, CATCHING_UP = 0.2, 2.0
+"""Sound that is converted begins with what gathered while the converter started. Sent on, players would keep that as
+delay: of what comes in the first seconds, what is late is left out."""
 JUDGED_FRAMES = 8
 """After so many frames a stream with B-frames has shown them: an encoder puts at most so many between two others."""
 
@@ -85,6 +87,8 @@ class Feed:
         self._offset = 0
         self._placed = False
         self._last_ts = -1
+        self._began = 0.0
+        self._catching_up = False
         self._seen = 0
         self._bytes: deque[tuple[float, int, int]] = deque()
         self._sum = self._key_sum = 0
@@ -122,6 +126,8 @@ class Feed:
         self.problem = None
         self.track = track
         self._packetise = None
+        self._began = self._monotonic()
+        self._catching_up = self.kind is Kind.AUDIO
         if track is not None:
             try:
                 self._packetise = packetiser_of(track)
@@ -170,7 +176,10 @@ class Feed:
             return True
         if not payloads:
             return True
-        ts = self._last_ts = max(sample.pts + self._offset, self._last_ts + 1)
+        ts = max(sample.pts + self._offset, self._last_ts + 1)
+        if self._catching_up and self._is_late(ts):
+            return True
+        self._last_ts = ts
         frame = Frame(self, payloads, ts, sample.key)
         self._count(frame)
         if self.kind is Kind.VIDEO:
@@ -178,13 +187,17 @@ class Feed:
         self._deliver(frame)
         return True
 
+    def _is_late(self, ts: int) -> bool:
+        self._catching_up = self._monotonic() < self._began + CATCHING_UP
+        return self._catching_up and self._clock.now() - ts / self.rate > LATE_SECONDS
+
     def _keep(self, frame: Frame) -> None:
         gop = self._gop
         if frame.key:
             self._gop = [frame]
             self._gop_bytes = frame.size
         elif gop:
-            if self._gop_bytes + frame.size > GOP_BYTES or len(gop) >= GOP_FRAMES:
+            if self._gop_bytes + frame.size > GOP_BYTES or len(gop) >= GOP_SAMPLES:
                 self._forget()
                 return
             gop.append(frame)

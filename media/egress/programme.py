@@ -67,6 +67,7 @@ class Programme:
     def start(self) -> None:
         self.broadcast.add(self)  # before its feeds, so that the clock knows of a new timeline first
         self._source.start()
+        self._source.on_samples(self.broadcast.gop)  # who comes first sees something at once too
         self.broadcast.follow(self)
         self._find_sound()
         self._tick()

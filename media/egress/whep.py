@@ -95,10 +95,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class ViewerOptions:
-    """burst_bitrate: bit/s at which what cannot go at once is spread. memory: bytes that are kept to be sent again."""
+    """burst_bitrate: bit/s at which what cannot go at once is spread. memory: bytes that are kept to be sent again.
+    settle: s from the end of the handshake to the first packet; what comes before the other side has put its new keys
+    to use is lost, and with it the key frame."""
 
     burst_bitrate: float = 30e6
     memory: int = 1 << 20
+    settle: float = 0.05
 
 
 class Viewer:
@@ -139,6 +142,7 @@ class Viewer:
         self._tokens = float(BURST_BYTES)
         self._filled_at = 0.0
         self._spread: asyncio.TimerHandle | None = None
+        self._settling: asyncio.TimerHandle | None = None
         self._refreshed_at = -1e9
         self._reported_at = -1e9
         self._repair = float(REPAIR_LEAST)
@@ -172,7 +176,10 @@ class Viewer:
         if self.closed or self.connected:
             return
         self.connected = True
-        self._programme.enter(self)
+        if self._options.settle:
+            self._settling = asyncio.get_running_loop().call_later(self._options.settle, self._programme.enter, self)
+        else:
+            self._programme.enter(self)
 
     def on_rtp(self, packet: bytes, arrival: float) -> None:
         """Viewers send none."""
@@ -206,6 +213,8 @@ class Viewer:
             return
         self.closed = True
         self._drop_backlog()
+        if self._settling is not None:
+            self._settling.cancel()
         self._programme.leave(self)
         self._on_gone(self, reason)
 

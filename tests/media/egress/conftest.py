@@ -98,9 +98,7 @@ class Stage:
     def programme(self) -> Programme:
         return next(programme for programme, _ in self.programmes._running.values())
 
-    def viewer(
-        self, *, rtx: int | None = 97, transport_id: int = 2, options: ViewerOptions | None = None
-    ) -> tuple[Viewer, FarEnd]:
+    def viewer(self, *, rtx: int | None = 97, transport_id: int = 2, **options: float) -> tuple[Viewer, FarEnd]:
         sections = {
             Kind.VIDEO: Section("0", {Codec.H264: Format(96, rtx)}, VIDEO_SSRC, VIDEO_RTX, 1, transport_id),
             Kind.AUDIO: Section("1", {Codec.OPUS: Format(111)}, AUDIO_SSRC, 4444, 1, transport_id),
@@ -111,7 +109,7 @@ class Stage:
             self.gone.append(reason)
             self.programmes.release(programme)
 
-        viewer = Viewer(programme, sections, gone, options or ViewerOptions(), "cname")
+        viewer = Viewer(programme, sections, gone, ViewerOptions(settle=0, **options), "cname")
         far = FarEnd()
         viewer.attach(far)
         viewer.on_connected()

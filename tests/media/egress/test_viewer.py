@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
 
-from media.egress.whep import ViewerOptions
 from media.protocols.rtp import packet as rtp
 from media.protocols.rtp import rtcp
 from media.protocols.rtp.packet import ONE_BYTE, elements
@@ -57,18 +57,25 @@ async def test_one_who_comes_late_gets_the_frames_since_the_key_frame_at_the_liv
     assert late.frames() == list(range(30, 40))
     times = sorted({packet.timestamp for packet in late.of(VIDEO_SSRC)})
     assert len(times) == 10
-    assert all(0 < b - a <= 90 for a, b in zip(times, times[1:], strict=False))
+    assert all(0 < b - a <= 90 for a, b in itertools.pairwise(times))
     stage.frames(40, 1)
     assert late.frames()[-1] == 40
     assert late.of(VIDEO_SSRC)[-1].timestamp - times[-1] == 3000  # as far behind as it was taken
     assert early.frames() == list(range(41))
 
 
+async def test_so_does_the_first_of_all_viewers(stage: Stage) -> None:
+    stage.frames(0, 40)
+    _, first = stage.viewer()
+    await eventually(lambda: first.frames()[-1:] == [39])
+    assert first.frames() == list(range(30, 40))
+
+
 async def test_the_frames_since_the_key_frame_go_out_spread(stage: Stage) -> None:
     stage.viewer()
     stage.frames(0, 30, size=40_000)
     began = time.monotonic()
-    _, late = stage.viewer(options=ViewerOptions(burst_bitrate=50e6))
+    _, late = stage.viewer(burst_bitrate=50e6)
     at_once = sum(len(packet.payload) for packet in late.packets)
     assert at_once < 70_000
     await eventually(lambda: late.frames() == list(range(30)))
@@ -76,12 +83,12 @@ async def test_the_frames_since_the_key_frame_go_out_spread(stage: Stage) -> Non
 
 
 async def test_what_a_viewer_cannot_be_sent_in_time_is_left_out_up_to_a_key_frame(stage: Stage) -> None:
-    _, far = stage.viewer(options=ViewerOptions(burst_bitrate=100_000))
+    _, far = stage.viewer(burst_bitrate=100_000)
     stage.frames(0, 60, size=20_000)
     assert far.frames()[:1] == [0]
     assert len(far.frames()) < 10
     sent = [packet.sequence for packet in far.of(VIDEO_SSRC)]
-    assert [(b - a) & 0xFFFF for a, b in zip(sent, sent[1:], strict=False)] == [1] * (len(sent) - 1)
+    assert [(b - a) & 0xFFFF for a, b in itertools.pairwise(sent)] == [1] * (len(sent) - 1)
 
 
 async def test_lost_packets_are_sent_again(stage: Stage) -> None:
@@ -118,7 +125,7 @@ async def test_what_is_asked_for_again_and_again_is_not_sent_without_end(stage: 
 
 
 async def test_memory_of_what_was_sent_is_bounded(stage: Stage) -> None:
-    viewer, far = stage.viewer(options=ViewerOptions(memory=50_000))
+    viewer, far = stage.viewer(memory=50_000)
     stage.frames(0, 60)
     first, last = far.of(VIDEO_SSRC)[0], far.of(VIDEO_SSRC)[-1]
     viewer.on_rtcp(rtcp.Nack(1, VIDEO_SSRC, (first.sequence,)).build())
@@ -147,7 +154,7 @@ async def test_else_it_is_what_is_kept_since_the_last_one(stage: Stage) -> None:
     assert far.frames() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
     stage.frames(5, 1)
     times = [packet.timestamp for packet in far.of(VIDEO_SSRC)]
-    assert all((b - a) & 0xFFFFFFFF < 1 << 31 for a, b in zip(times, times[1:], strict=False))
+    assert all((b - a) & 0xFFFFFFFF < 1 << 31 for a, b in itertools.pairwise(times))
     assert len(set(times)) == 11
 
 
@@ -181,7 +188,7 @@ async def test_a_publisher_that_comes_back_goes_on_with_a_key_frame_and_times_th
     stage.frames(30, 2)
     assert far.frames() == [*range(10), 30, 31]
     times = [packet.timestamp for packet in far.of(VIDEO_SSRC)]
-    assert all((b - a) & 0xFFFFFFFF < 1 << 31 for a, b in zip(times, times[1:], strict=False))
+    assert all((b - a) & 0xFFFFFFFF < 1 << 31 for a, b in itertools.pairwise(times))
     assert stage.gone == []
 
 
