@@ -19,6 +19,7 @@ from typing import Any
 
 from realtime.channel import Channel
 from realtime.fanout import Holders, Outbox
+from realtime.online import Changes, Circles, Online
 from realtime.presence import Attendance, Attending, Presence
 from realtime.protocol.codec import Codec
 from realtime.protocol.messages import Members, MembersClosed, User
@@ -91,6 +92,7 @@ class Crowds:
         outbox: Callable[[str], Callable[[Holders], Outbox]],
         want: Callable[[str], None],
         options: CrowdOptions,
+        online: Online,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`channels`: the open ones, which change meanwhile. `outbox`: makes the one of a channel. `want`: tells the
@@ -102,12 +104,24 @@ class Crowds:
         self._want = want
         self._options = options
         self._clock = clock
+        self._online = online
+        self._circles: dict[str, Circles] = {}
         self._crowds: dict[str, Crowd] = {}
         self._doubt_until = 0.0
         self._alone = False  # presence does not answer
+        self._alone_online = False
+        self._online_doubt = 0.0
 
     def describe(self) -> dict[str, Any]:
         return {"crowds": len(self._crowds), "named": sum(len(crowd.people) for crowd in self._crowds.values())}
+
+    def add_circles(self, prefix: str, circles: Circles) -> None:
+        """In `prefix:{user id}` those are shown whom he follows and who are online, not who holds the channel."""
+        self._circles[prefix] = circles
+
+    def stale(self) -> None:
+        """Something that other nodes told may have been lost."""
+        self._online.stale.update(name.partition(":")[2] for name in self._crowds if self._circle(name) is not None)
 
     # who looks
 
@@ -115,13 +129,18 @@ class Crowds:
         """Before the first `watch`: know who is there."""
         crowd = self._crowds.get(channel.name)
         if crowd is None or not (crowd.watched() or crowd.wanted_until > self._clock()):
-            self._want(channel.name)
             self._of(channel.name)
             try:
                 async with asyncio.timeout(_READ_SECONDS):
-                    await self._look([channel])
-            except TimeoutError:
-                log.warning("presence takes long: who is in %s is told later", channel.name)
+                    circle = self._circle(channel.name)
+                    if circle is not None:
+                        await self._read(channel.name, circle)
+                    else:
+                        self._want(channel.name)
+                        await self._look([channel])
+            except Exception as error:
+                log.warning("who is in %s is told later: %r", channel.name, error)
+                self.stale()
 
     def watch(self, channel: Channel, session: Session) -> None:
         """The session holds the channel; it is told who is there, and every change from now on."""
@@ -156,18 +175,25 @@ class Crowds:
 
     async def round(self) -> None:
         looked_at: list[Channel] = []
+        circles: dict[str, dict[str, Crowd]] = {}
         now = self._clock()
         for name, crowd in list(self._crowds.items()):
             channel = self._channels.get(name)
             if crowd.watched() and channel is not None:
-                self._want(name)
+                if self._circle(name) is None:
+                    self._want(name)
             elif channel is None or crowd.wanted_until <= now:
                 await self._withdraw(name)
                 continue
-            if channel.ready:
+            prefix, _, owner = name.partition(":")
+            if prefix in self._circles:
+                circles.setdefault(prefix, {})[owner] = crowd
+            elif channel.ready:
                 looked_at.append(channel)
         if looked_at:
             await self._look(looked_at)
+        if self._circles:
+            await self._look_round(circles)
 
     async def _look(self, channels: Collection[Channel]) -> None:
         here: dict[str, tuple[dict[str, str], set[str]]] = {}
@@ -238,6 +264,52 @@ class Crowds:
         if joined or left or count != crowd.count:
             crowd.count = count
             crowd.say(Members(channel=name, count=count, joined=_users(joined.items()), left=left))
+
+    # circles
+
+    def _circle(self, name: str) -> Circles | None:
+        return self._circles.get(name.partition(":")[0])
+
+    async def _look_round(self, watched: Mapping[str, Mapping[str, Crowd]]) -> None:
+        try:
+            await self._online.tell()
+            for prefix, circles in self._circles.items():
+                crowds = watched.get(prefix, {})
+                for owner in self._online.due(crowds):
+                    await self._read(f"{prefix}:{owner}", circles)
+                shown = {owner: crowd.people for owner, crowd in crowds.items()}
+                for owner, changes in (await self._online.changes(circles, shown)).items():
+                    self._show(f"{prefix}:{owner}", crowds[owner], changes)
+            self._alone_online = False
+        except Exception as error:
+            if not self._alone_online:
+                log.warning("it cannot be told who is online: %s", error)
+            self._alone_online = True
+            self._online_doubt = self._clock() + self._options.doubt_seconds
+            self.stale()
+
+    async def _read(self, name: str, circles: Circles) -> None:
+        crowd = self._of(name)
+        self._show(name, crowd, await self._online.read(circles, name.partition(":")[2], crowd.people))
+
+    def _show(self, name: str, crowd: Crowd, changes: Changes) -> None:
+        now = self._clock()
+        left = [id for id in changes.out if id in crowd.people]
+        for id in changes.gone:
+            if id in crowd.people:
+                since = crowd.missing.setdefault(id, now)
+                if now - since >= self._options.leave_seconds and now >= self._online_doubt:
+                    left.append(id)
+        for id in crowd.missing.keys() & (changes.still | changes.came.keys()):
+            del crowd.missing[id]
+        for id in left:
+            del crowd.people[id]
+            crowd.missing.pop(id, None)
+        joined = {id: username for id, username in changes.came.items() if crowd.people.get(id) != username}
+        crowd.people |= joined
+        crowd.count = len(crowd.people)
+        if joined or left:
+            crowd.say(Members(channel=name, count=crowd.count, joined=_users(joined.items()), left=left))
 
     async def _ask(self, rooms: Mapping[str, Attending]) -> dict[str, Attendance] | None:
         try:

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,15 +21,17 @@ from realtime import envelopes
 from realtime.broker import Broker
 from realtime.channel import Channel
 from realtime.crowds import Crowds, Everybody
-from realtime.envelopes import Delivery, Gap, Revocation, StateChange, Typed, ViewerCount, Wanted
+from realtime.envelopes import Delivery, Gap, Reread, Revocation, StateChange, Typed, ViewerCount, Wanted, Whereabouts
 from realtime.fanout import Fanout, Holders, Outbox
 from realtime.history import joined
+from realtime.online import Circles, Online
 from realtime.options import HubOptions
 from realtime.presence import Presence
-from realtime.protocol.codec import Codec, Payload
+from realtime.protocol.codec import Codec
 from realtime.protocol.codes import ErrorCode, NoticeCode
 from realtime.protocol.messages import Notice, Position, State, SubscribeAck
 from realtime.rights import Rights
+from realtime.rounds import every
 from realtime.rules import Action, ChannelRules, Discretion, Entry, Refused, Slice
 from realtime.session import Session
 from realtime.typists import Typists
@@ -66,15 +69,20 @@ class Hub:
         self._everybody = Outbox(self._fanout, self._sessions)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._viewers = ViewerCounts(self._channels, presence, broker.publish, node, clock)
+        discretion = discretion or Everybody()
+        self._online = Online(self._everyone, presence, discretion, partial(broker.publish, _NODES), node)
         self._crowds = Crowds(
             self._channels,
             presence,
-            discretion or Everybody(),
+            discretion,
             self._outbox,
             self._want,
             self._options.crowds,
+            self._online,
             clock,
         )
+        self.online = self._online.of
+        self.circle_changed = self._online.circle_changed
         self._typists = Typists(self._channels, broker.publish, node, self._options.typing, clock)
         self._rights = Rights(self._channels, self._crowds, clock)
         self._look_now = asyncio.Event()
@@ -91,15 +99,19 @@ class Hub:
         """Channels named `prefix:…` are this feature's. Before `start`."""
         self._rules[prefix] = rules
 
+    def add_circles(self, prefix: str, circles: Circles) -> None:
+        """`prefix:{user id}` shows those whom he follows and who are online. Before `start`."""
+        self._crowds.add_circles(prefix, circles)
+
     async def start(self) -> None:
         await self._broker.start(self._receive, self._broker_status)
         self._degraded = not self._broker.connected
         await self._broker.subscribe(_NODES)
         self._own(self._look_for_missed())
         self._own(self._ask_when_doubtful())
-        self._own(self._count_viewers())
-        self._own(self._tell_who_is_there())
-        self._own(self._tell_who_types())
+        self._own(every(self._options.presence_seconds, self._count_viewers))
+        self._own(every(self._options.presence_seconds, self._crowds.round))
+        self._own(every(_TYPING_ROUND, self._typists.round))
 
     async def close(self) -> None:
         self._closed = True
@@ -133,6 +145,9 @@ class Hub:
         self._everybody.join(session)
         if self._degraded:
             session.send(Notice(code=NoticeCode.DEGRADED, message=NoticeCode.DEGRADED.sentence))
+
+    def _everyone(self) -> Iterator[Session]:
+        return (session for group in self._sessions.values() for session in group)
 
     def disconnect(self, session: Session) -> None:
         group = self._sessions.get(session.codec)
@@ -177,7 +192,7 @@ class Hub:
                 epoch=channel.epoch,
                 offset=channel.offset,
                 recovered=recovered,
-                messages=channel.items(session.codec, entries),
+                messages=channel.items(session, entries),
                 viewers=channel.viewers(),
                 state=channel.state,
             )
@@ -226,18 +241,9 @@ class Hub:
 
     # what the product says; none of these wait
 
-    def deliver(self, name: str, epoch: str, offset: int, data: bytes, erased: tuple[int, bytes] | None = None) -> None:
-        """A message that is on disk, as JSON. `erased`: an earlier place and the JSON that stands there from now on."""
-        at, erased_data = erased or (0, b"")
-        delivery = Delivery(
-            node=self.node,
-            channel=name,
-            epoch=epoch,
-            offset=offset,
-            data=data,
-            erased=at,
-            erased_data=erased_data,
-        )
+    def deliver(self, name: str, epoch: str, entry: Entry) -> None:
+        """A message that is on disk."""
+        delivery = Delivery.of(self.node, name, epoch, entry)
         self._broker.publish(name, envelopes.encode(delivery))
         self._take_delivery(delivery)
 
@@ -259,15 +265,13 @@ class Hub:
 
     def recheck(self, name: str) -> None:
         """Rights in this channel may have changed: ask the rules again for every subscriber, on all nodes."""
-        self._announce(
-            Revocation(
-                node=self.node,
-                channel=name,
-                code=ErrorCode.FORBIDDEN,
-                message=ErrorCode.FORBIDDEN.sentence,
-                ask=True,
-            )
-        )
+        code = ErrorCode.FORBIDDEN
+        self._announce(Revocation(node=self.node, channel=name, code=code, message=code.sentence, ask=True))
+
+    def reread(self, name: str) -> None:
+        """What stood in the channel is not so any more, as after somebody was erased: no node keeps any of it."""
+        self._broker.publish(name, envelopes.encode(Reread(node=self.node, channel=name)))
+        self._reread(name)
 
     def forget(self, name: str) -> None:
         """The channel's subject is over: keep nothing for it that subscribers do not hold."""
@@ -313,9 +317,14 @@ class Hub:
                 self._crowds.wanted(envelope.channel)
             case Typed():
                 self._typists.take(envelope)
+            case Whereabouts():
+                self._online.take(envelope)
             case Revocation():
                 self._take_revocation(envelope)
+            case Reread():
+                self._reread(envelope.channel)
             case Gap():
+                self._crowds.stale()
                 self._look_now.set()
                 self._doubtful.set()
 
@@ -326,8 +335,7 @@ class Hub:
         if not channel.ready:
             channel.behind = True
             return
-        erases = Entry(delivery.erased, Payload(delivery.erased_data)) if delivery.erased else None
-        entry = Entry(delivery.offset, Payload(delivery.data), erases)
+        entry = delivery.entry()
         self._figures["delivered"] += 1
         if delivery.epoch != channel.epoch:
             self._catch_up(channel)
@@ -359,6 +367,14 @@ class Hub:
 
     # opening, recovering
 
+    def _reread(self, name: str) -> None:
+        channel = self._channels.get(name)
+        if channel is not None:
+            channel.behind = True  # if it is just being opened
+            if channel.ready:
+                channel.rereading = self._own(channel.reread(self._options.tail_entries, self._options.tail_bytes))
+            self._look_now.set()  # the deed itself may have left changes that nobody told
+
     async def _open(self, name: str, rules: ChannelRules) -> Channel:
         if self._closed:
             raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
@@ -372,6 +388,8 @@ class Hub:
             await asyncio.wait([channel.opening])
             if not channel.ready:
                 raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
+        if channel.rereading is not None:
+            await asyncio.wait([channel.rereading])
         return channel
 
     def _outbox(self, name: str) -> Callable[[Holders], Outbox]:
@@ -474,6 +492,7 @@ class Hub:
     def _broker_status(self, connected: bool) -> None:
         if self._degraded is connected and not self._closed:
             self._degraded = not connected
+            self._crowds.stale()
             self._look_now.set()
             self._doubtful.set()
             if connected:  # what we said meanwhile is lost to the others
@@ -549,24 +568,8 @@ class Hub:
             await asyncio.wait(fills, timeout=self._options.check_seconds)
 
     async def _count_viewers(self) -> None:
-        while True:
-            await asyncio.sleep(self._options.presence_seconds)
-            await self._viewers.round()
-            self._drop_idle()
-
-    async def _tell_who_is_there(self) -> None:
-        while True:
-            await asyncio.sleep(self._options.presence_seconds)
-            try:
-                await self._crowds.round()
-            except Exception:
-                log.exception("it cannot be told who is there")
-
-    async def _tell_who_types(self) -> None:
-        while True:
-            await asyncio.sleep(_TYPING_ROUND)
-            if not self._typists.idle:
-                self._typists.round()
+        await self._viewers.round()
+        self._drop_idle()
 
     def _drop_idle(self) -> None:
         limit = self._clock() - self._options.idle_seconds

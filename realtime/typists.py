@@ -57,11 +57,6 @@ class Typists:
         self._rooms: dict[str, _Room] = {}
         self._asked: dict[tuple[str, str], float] = {}
 
-    @property
-    def idle(self) -> bool:
-        """Whether a round has nothing to do."""
-        return not self._rooms and not self._asked
-
     async def begin(self, channel: Channel, who: Identity | None) -> None:
         """Raises Refused."""
         if who is None:
@@ -91,7 +86,9 @@ class Typists:
         if typed.channel in self._channels:
             self._note(typed.channel, typed.user, typed.username, typed.typing)
 
-    def round(self) -> None:
+    async def round(self) -> None:
+        if not self._rooms and not self._asked:
+            return
         now, every = self._clock(), self._options.every
         for key in [key for key, at in self._asked.items() if at + every <= now]:
             del self._asked[key]

@@ -300,6 +300,7 @@ class Settings:
     chat_clear_most: int = _setting(100, "latest messages of a person that may be deleted with a ban")
     chat_state_messages: int = _setting(50, "latest messages in the state of a chat")
     chat_state_seconds: float = _setting(1.0, "how long what crowds ask of a chat is answered from memory, s")
+    presence_seconds: float = _setting(2.0, "viewers are counted, and who came and went is told, so often, s")
     presence_most: int = _setting(
         200, "people in one channel that are told by name; of more a sample is, and how many they are"
     )

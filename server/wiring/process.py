@@ -211,7 +211,10 @@ class Wiring:
         linger = settings.viewer_seconds
         try:
             options = HubOptions(
-                ticks=ticks(settings.socket_ticks), crowds=crowds_of(settings), typing=typing_of(settings)
+                ticks=ticks(settings.socket_ticks),
+                presence_seconds=settings.presence_seconds,
+                crowds=crowds_of(settings),
+                typing=typing_of(settings),
             )
         except ValueError as error:
             raise SettingError(f"SOCKET_TICKS: {error}") from None

@@ -6,23 +6,39 @@ The counts, which are on the profile's card, are shown to all.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from uuid import UUID
 
 from server.community.follows import store
 from server.community.follows.errors import ListNotShown, NoSuchPerson
-from server.community.follows.models import Followed, People, PeopleQuery, Sight
+from server.community.follows.models import (
+    Followed,
+    OnlineNow,
+    People,
+    PeopleQuery,
+    Person,
+    Sight,
+    WhoIsHere,
+)
 from server.kit.auth import Caller
 from server.kit.http import Page, decode_cursor
-from server.kit.problems import Unauthorized
+from server.kit.problems import Unauthorized, Unavailable
 from storage.postgres import Database
+
+log = logging.getLogger(__name__)
+
+MOST_NAMED = 200
 
 
 class Lists:
-    def __init__(self, database: Database, people: People, sight: Sight) -> None:
+    def __init__(self, database: Database, people: People, sight: Sight, here: WhoIsHere, most_online: int) -> None:
+        """most_online: so many of those whom somebody followed last are looked at."""
         self._database = database
         self._people = people
         self._sight = sight
+        self._here = here
+        self._most_online = most_online
 
     async def page(self, caller: Caller | None, direction: store.Direction, query: PeopleQuery) -> Page[Followed]:
         """Newest first. Raises Unauthorized, NoSuchPerson, ListNotShown, BadCursor."""
@@ -45,6 +61,23 @@ class Lists:
                 if id in named  # erased in this moment
             ],
             next_cursor=page.next_cursor,
+        )
+
+    async def online(self, caller: Caller) -> OnlineNow:
+        """Of those whom he follows. Raises Unavailable."""
+        async with self._database.acquire() as connection:
+            rows = await store.page(connection, caller.user_id, "following", None, self._most_online)
+        try:
+            here = [UUID(id) for id in await self._here.online([str(id) for id, _ in rows])]
+        except Exception as error:
+            log.warning("it cannot be told who is online: %s", error)
+            raise Unavailable("Who is online cannot be told right now; try again.", 5.0) from error
+        named = sorted((await self._people.people(here)).values(), key=lambda person: person.username.lower())
+        return OnlineNow(
+            count=len(named),
+            items=[
+                Person(id=one.id, username=one.username, display_name=one.display_name) for one in named[:MOST_NAMED]
+            ],
         )
 
     async def need_person(self, user_id: UUID) -> None:

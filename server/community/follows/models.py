@@ -49,6 +49,19 @@ class PeopleQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     user_id: Annotated[UUID, Meta(description="whose list; without it your own")] | None = None
 
 
+class Person(Struct, frozen=True, kw_only=True):
+    id: UUID
+    username: str
+    display_name: str
+
+
+class OnlineNow(Struct, frozen=True, kw_only=True):
+    """count: how many are online; items: some of them by name, by the order of the alphabet."""
+
+    count: int
+    items: list[Person]
+
+
 class Counts(Struct, frozen=True):
     followers: int
     following: int
@@ -66,6 +79,12 @@ class Named(Protocol):
 class People(Protocol):
     async def people(self, ids: Collection[UUID]) -> Mapping[UUID, Named]:
         """Those of these ids who have an account."""
+        ...
+
+
+class WhoIsHere(Protocol):
+    async def online(self, ids: Collection[str], /) -> Collection[str]:
+        """Which of these users (their ids as text) are online and share it. Raises when it cannot be told."""
         ...
 
 

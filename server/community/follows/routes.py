@@ -17,13 +17,14 @@ from server.community.follows.models import (
     FollowBody,
     Followed,
     FollowState,
+    OnlineNow,
     PeopleQuery,
     Sight,
     UnfollowQuery,
 )
 from server.community.follows.service import Follows
 from server.kit.http import Access, Call, Page, Routes
-from server.kit.problems import BadCursor, Unauthorized
+from server.kit.problems import BadCursor, Unauthorized, Unavailable
 
 
 def routes(follows: Follows, lists: Lists, sight: Sight) -> Routes:
@@ -66,6 +67,16 @@ def routes(follows: Follows, lists: Lists, sight: Sight) -> Routes:
     async def following(call: Call, query: PeopleQuery) -> Page[Followed]:
         """As for the followers."""
         return await lists.page(call.caller, "following", query)
+
+    @api.get(
+        "/api/v1/follows/online",
+        access=Access.USER,
+        errors=(Unavailable,),
+        summary="Who is online of those whom you follow",
+    )
+    async def online(call: Call) -> OnlineNow:
+        """Those who share it, at any server. The channel `people:{your id}` of the socket tells it as it changes."""
+        return await lists.online(call.user)
 
     @api.delete("/api/v1/follows/followers/{user_id}", access=Access.USER, summary="Remove a follower of yours")
     async def remove_follower(call: Call, user_id: UUID) -> None:

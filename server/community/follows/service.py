@@ -58,6 +58,13 @@ class Follows:
         async with self._database.acquire() as connection:
             return [id for id, _ in await store.page(connection, user_id, "following", None, most)]
 
+    async def pairs_among(
+        self, follower_ids: Collection[UUID], followee_ids: Collection[UUID]
+    ) -> list[tuple[UUID, UUID]]:
+        """Which of the first follow which of the second."""
+        async with self._database.acquire() as connection:
+            return await store.pairs_among(connection, follower_ids, followee_ids)
+
     # what people do
 
     async def follow(self, caller: Caller, followee_id: UUID, sight: Sight) -> Follow:

@@ -111,6 +111,19 @@ async def page(
     return [(row["id"], row["since"]) for row in rows]
 
 
+async def pairs_among(
+    connection: Connection, follower_ids: Collection[UUID], followee_ids: Collection[UUID]
+) -> list[tuple[UUID, UUID]]:
+    rows = await connection.fetch(
+        """select f.follower_id, f.followee_id from unnest($2::uuid[]) wanted (id)
+        join follows f on f.followee_id = wanted.id and f.follower_id = any($1::uuid[])
+        join follow_people p on p.user_id = f.followee_id where not p.away""",
+        list(follower_ids),
+        list(followee_ids),
+    )
+    return [(row["follower_id"], row["followee_id"]) for row in rows]
+
+
 # leaving and the archive
 
 
