@@ -3,7 +3,8 @@
 # from the lock files with their hashes, and Node stays behind.
 #
 #   docker build --tag social-flow .
-#   docker run --init --publish 8080:8080 --publish 1935:1935 --volume social-flow:/data social-flow
+#   docker run --init --publish 8080:8080 --publish 1935:1935 --publish 8189:8189/udp \
+#       --env PUBLIC_IP=ADDRESS --volume social-flow:/data social-flow
 
 FROM python:3.13-slim-bookworm AS packages
 WORKDIR /app
@@ -39,7 +40,7 @@ ENV DATA_DIR=/data \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 VOLUME /data
-EXPOSE 8080 1935 1936
+EXPOSE 8080 1935 1936 8189/udp
 # SIGTERM hands the broadcasts to the next process; give it time: DRAIN_SECONDS and a little more.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

@@ -62,6 +62,26 @@ async def test_a_taken_rtmp_port_is_known_before_a_database_is_made(tmp_path: Pa
     assert not (tmp_path / "postgres").exists()
 
 
+async def test_a_taken_webrtc_port_is_known_before_a_database_is_made(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.bind(("0.0.0.0", 0))
+        port = other.getsockname()[1]
+        said = await refused("server", DATA_DIR=str(tmp_path), RTC_PORT=str(port))
+    assert said.startswith(f"Cannot start: port {port} is in use")
+    assert "RTC_PORT" in said
+    assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PUBLIC_IP", "live.example.org"), ("PUBLIC_IP", "203.0.113.5:8189"), ("RTC_HOST", "localhost")]
+)
+async def test_a_name_where_webrtc_needs_an_address(tmp_path: Path, name: str, value: str) -> None:
+    said = await refused("server", DATA_DIR=str(tmp_path), **{name: value})
+    assert said.startswith("Setting: ")
+    assert f"{name}: '{value}' is not an address" in said
+    assert not (tmp_path / "postgres").exists()
+
+
 async def test_a_second_instance_on_the_same_folder(tmp_path: Path) -> None:
     embedded = EmbeddedPostgres(tmp_path / "postgres")
     await embedded.start()
