@@ -57,6 +57,9 @@ class Target(NamedTuple):
     url: str
     key: str
 
+    def __repr__(self) -> str:
+        return f"Target({self.url!r})"  # what is logged, or sent with a failure, has no key in it
+
 
 @dataclass(frozen=True, slots=True)
 class Publishing:

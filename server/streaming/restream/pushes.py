@@ -241,7 +241,7 @@ class Pushes:
 
     def _on_change(self, which: Which, pusher: Pusher) -> None:
         running = self._running.get(which)
-        if running is None:
+        if running is None or running.pusher is not pusher:
             return
         if pusher.state is PushState.PUSHING:
             self._note(running, f"on air there{f'; {pusher.note}' if pusher.note else ''}")

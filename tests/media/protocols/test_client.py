@@ -80,6 +80,7 @@ def test_the_greeting_is_answered_with_what_came() -> None:
     assert values["tcUrl"] == "rtmp://example.org/live"
     assert values["fourCcList"] == ["avc1", "hvc1", "av01", "vp09", "mp4a", "Opus"]
     assert "a-secret" not in repr(values)
+    assert "a-secret" not in f"{TARGET} {TARGET!r}"
 
 
 @pytest.mark.parametrize(
