@@ -10,6 +10,7 @@ import pytest
 
 from media.protocols.rtp import packet as rtp
 from media.protocols.rtp import rtcp
+from media.protocols.rtp.bandwidth import LOSS_INTERVAL
 from media.protocols.rtp.packet import ONE_BYTE, elements
 from media.protocols.rtp.twcc import ArrivalLog
 from tests.media.egress.conftest import (
@@ -220,7 +221,7 @@ async def test_feedback_tells_of_loss_and_of_what_arrives(stage: Stage) -> None:
     start, told = time.monotonic(), 0
     for number in range(90):
         if number == 60:
-            await asyncio.sleep(0.25)  # loss is told of by intervals
+            await asyncio.sleep(LOSS_INTERVAL + 0.05)
         stage.frames(number, 1, size=6000)
         for packet in far.packets[told:]:
             if transport_number(packet) % 5:  # each fifth is lost

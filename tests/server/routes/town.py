@@ -185,8 +185,14 @@ async def _target(person: Person) -> str:
     return str((await person.call("POST", "/api/v1/live/targets", body, status=201))["id"])
 
 
+async def _watching(person: Person) -> str:
+    """Who knows the name of a session may end it; this one is nobody's."""
+    return "a-session-that-is-over"
+
+
 KINDS = {
     "/api/v1/live/{id}": Kind(_broadcast),
+    "/api/v1/live/{id}/whep/{session}": Kind(_watching, shared=True),
     "/api/v1/live/{id}/chat/{message_id}": Kind(_message),
     "/api/v1/live/{id}/chat/pins/{message_id}": Kind(_message),
     "/api/v1/live/{id}/chat/{message_id}/reactions/{emoji}": Kind(_reaction, shared=True),
