@@ -206,7 +206,7 @@ class Crowds:
             for id in hidden & people.keys():  # counts, and has no name
                 del people[id]
                 others.add(f"user {id}")
-            keys = frozenset(f"{id} {username}" for id, username in people.items())
+            keys = await _keys(people)
             options = self._options
             rooms[f"people {name}"] = Attending(keys, told - keys, options.most, options.sample)
             rooms[f"others {name}"] = Attending(others, told_others - others)
@@ -366,6 +366,15 @@ async def _present(channel: Channel) -> tuple[dict[str, str], set[str]]:
         else:
             guests.add(f"guest {session.viewer}")
     return people, guests
+
+
+async def _keys(people: Mapping[str, str]) -> frozenset[str]:
+    keys: set[str] = set()
+    for at, (id, username) in enumerate(people.items()):
+        if at % _STEP == _STEP - 1:
+            await asyncio.sleep(0)
+        keys.add(f"{id} {username}")
+    return frozenset(keys)
 
 
 def _users(people: Iterable[tuple[str, str]]) -> list[User]:

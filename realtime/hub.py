@@ -83,7 +83,7 @@ class Hub:
         )
         self.online = self._online.of
         self.circle_changed = self._online.circle_changed
-        self._typists = Typists(self._channels, broker.publish, node, self._options.typing, clock)
+        self._typists = Typists(self._channels, broker.publish, node, self._options.typing, discretion, clock)
         self._rights = Rights(self._channels, self._crowds, clock)
         self._look_now = asyncio.Event()
         self._doubtful = asyncio.Event()  # something that was told about rights or states may not have reached us
@@ -172,6 +172,8 @@ class Hub:
             if presence:
                 await rules.authorize(session.identity, name, Action.PRESENCE)
             channel = await self._open(name, rules)
+            if presence:
+                await self._crowds.open(channel)
             entries = await self._missed(channel, since) if since is not None else None
             if session.ended is not None:
                 return
@@ -198,9 +200,7 @@ class Hub:
             )
         )
         if presence:
-            await self._crowds.open(channel)
-            if channel.holds(session):
-                self._crowds.watch(channel, session)
+            self._crowds.watch(channel, session)
 
     def unsubscribe(self, session: Session, name: str) -> bool:
         channel = self._channels.get(name)

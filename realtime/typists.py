@@ -18,7 +18,7 @@ from realtime.envelopes import Typed
 from realtime.protocol.codes import ErrorCode
 from realtime.protocol.messages import Typists as TypistsMessage
 from realtime.protocol.messages import User
-from realtime.rules import Action, Identity, Refused, Unheard
+from realtime.rules import Action, Discretion, Identity, Refused, Unheard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Typists:
         publish: Callable[[str, bytes], None],
         node: str,
         options: TypingOptions,
+        discretion: Discretion,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`channels`: the open ones, which change meanwhile."""
@@ -53,6 +54,7 @@ class Typists:
         self._publish = publish
         self._node = node
         self._options = options
+        self._discretion = discretion
         self._clock = clock
         self._rooms: dict[str, _Room] = {}
         self._asked: dict[tuple[str, str], float] = {}
@@ -74,7 +76,10 @@ class Typists:
         except Refused:
             self._end(channel.name, id)
             raise
-        self._typed(channel.name, id, who.username, True)
+        if id in await self._discretion.hidden([id]):
+            self._end(channel.name, id)
+        else:
+            self._typed(channel.name, id, who.username, True)
 
     def stop(self, channel: str, who: Identity | None) -> None:
         """He has, or his message is there."""

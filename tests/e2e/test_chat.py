@@ -123,6 +123,14 @@ async def test_two_people_talk_and_one_of_them_moderates(browser: Browser, place
     assert await viewer.page.get_by_role("menuitem").all_text_contents() == ["Reply", "Copy text"]
     await viewer.page.keyboard.press("Escape")
 
+    follow = viewer.page.locator("button.follow")
+    for pressed, text in (("false", "Follow0"), ("true", "Following1"), ("false", "Follow0")):
+        await expect(follow).to_have_attribute("aria-pressed", pressed)
+        await expect(follow).to_have_text(text)
+        await follow.click()
+    await expect(follow).to_have_text("Following1")
+    await expect(owner.page.locator("button.follow")).to_be_disabled()
+
     await viewer.menu("What is this", "Delete")
     await expect(owner.row("What is this")).to_have_count(0)
     await expect(owner.row("It is mine").locator(".message-quote")).to_contain_text("deleted")

@@ -13,6 +13,7 @@ from realtime.presence.memory import MemoryPresence
 from realtime.rules import Action
 from realtime.typists import TypingOptions
 from tests.realtime.stage import Client, Feature, Node, Tokens, running
+from tests.realtime.test_members import Shy
 
 ROOM = "live:x"
 
@@ -102,6 +103,19 @@ async def test_what_is_refused(nodes: tuple[Node, Node], feature: Feature) -> No
     await bob.ask("typing", channel=ROOM)
     assert await names(ann) == ["bob"]
     assert all(not one["people"] for one in bob.told if one["type"] == "typing")
+
+
+async def test_who_does_not_want_to_be_named_is_not_shown(tokens: Tokens, feature: Feature) -> None:
+    shy = Shy()
+    node = Node(feature, tokens, hub_options=HubOptions(typing=TypingOptions(every=0)), discretion=shy)
+    feature.hub = node.hub
+    async with running(node):
+        ann, bob = await enter(node, "ann"), await enter(node, "bob")
+        shy.ids = {str(who.user_id) for who in tokens.known.values() if who.username == "ann"}
+        assert (await ann.ask("typing", channel=ROOM))["type"] == "ack"
+        await bob.ask("typing", channel=ROOM)
+        assert await names(ann) == ["bob"]
+        assert await names(bob) == []
 
 
 async def test_it_is_said_often_enough(tokens: Tokens, feature: Feature) -> None:

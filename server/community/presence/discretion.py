@@ -5,6 +5,7 @@ Owns what it has read of people's privacy: for as long as nothing says that it h
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
@@ -37,7 +38,9 @@ class Discretion:
         now = self._clock()
         hidden: set[str] = set()
         missing: list[str] = []
-        for id in ids:
+        for at, id in enumerate(ids):
+            if at % _BATCH == _BATCH - 1:  # thousands may be asked about: others have their turn
+                await asyncio.sleep(0)
             known = self._known.get(id)
             if known is None or known[0] <= now:
                 missing.append(id)

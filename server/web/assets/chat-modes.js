@@ -20,7 +20,7 @@ export function modeDialog(room) {
       slow: selectField('slow', 'Slow mode', withOne(SLOW, mode.slow).map((one) => [one, one ? `One message each ${spell(one)}` : 'Off'])),
       followers: selectField('followers', 'Followers only', withOne(FOLLOWERS, mode.followers ?? '').map((one) => [one, one === '' ? 'Off' : one ? `Who has followed for ${minutes(one)}` : 'All followers'])),
       delay: selectField('delay', 'Delay', withOne(DELAY, mode.delay).map((one) => [one, one ? `Others see messages after ${spell(one)}` : 'Off']), 'Time for moderators to delete before anybody sees it.'),
-      subscribers: checkField('subscribers', 'Subscribers only'),
+      subscribers: checkField('subscribers', 'Subscribers only', 'Nobody can subscribe here yet.'),
       emotes: checkField('emotes', 'Emotes only', 'Nothing but emotes and emoji.'),
       unique: checkField('unique', 'No repeats', 'Nothing that was said in the last minutes.'),
     };

@@ -3,6 +3,7 @@ import './header.js';
 import { api } from './api.js';
 import { Chat } from './chat.js';
 import { $, setText } from './dom.js';
+import { followButton } from './follow.js';
 import { day, liveFor, viewers as viewersInWords } from './format.js';
 import { Player } from './player.js';
 import { Replay } from './replay.js';
@@ -30,6 +31,7 @@ function paint() {
   document.title = `${title || 'Untitled'} – Social Flow`;
   setText($('title'), title || 'Untitled');
   setText($('owner'), owner?.username ?? '');
+  if (owner && !$('follow').firstChild) $('follow').append(followButton(owner));
   setText($('description'), description ?? '');
   $('description').hidden = !description;
   $('state').hidden = false;

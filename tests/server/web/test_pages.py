@@ -153,11 +153,11 @@ def test_the_version_changes_with_any_byte(tmp_path: Path, node_modules: Path) -
 
 
 def test_the_pages_stay_small() -> None:
-    """What a first visit to the watch page loads from us, gzipped, beside the player: kept under 75 kB, of which the
+    """What a first visit to the watch page loads from us, gzipped, beside the player: kept under 77 kB, of which the
     chat is 23 kB. What only those who moderate open comes when they do, and WebRTC for whom it is chosen."""
     bundle = load_bundle(HERE, HERE / "no-such-folder")
     others = ("vendor/", "docs", "studio", "home", "account", "admin", "landing", "section", "download", "stepup")
     others += ("chat-ban", "chat-modes", "chat-rules", "capture", "whip", "whep", "rtc")
     names = [name for name in bundle.assets if not name.startswith(others)]
     weight = sum(len(bundle.assets[name].gzip or bundle.assets[name].body) for name in names)
-    assert weight < 75_000
+    assert weight < 77_000
