@@ -161,7 +161,7 @@ class Followers:
         self.inits: dict[str, Init] = {}
         self.offered: dict[str, Offer] = {}
         self._maker = maker
-        self._following: list[Following] = []
+        self.following: list[Following] = []
         self._cutting: dict[str, FollowSegmenter] = {}
         self._began: dict[int, float] = {}  # msn -> where it begins, s
         self._pieces: dict[str, dict[int, Piece]] = {}
@@ -170,27 +170,24 @@ class Followers:
         self._leases: dict[str, Callable[[], None]] = {}
         self._asked: dict[str, float] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._following)
-
     # Follower of the broadcast
 
     def on_derived(self, derived: Derived) -> None:
         if (
             self.package.ended
             or not derived.listed
-            or any(f.derived is derived for f in self._following)
-            or len(self._following) >= MOST
+            or any(f.derived is derived for f in self.following)
+            or len(self.following) >= MOST
         ):
             return
         following = Following(self, derived)
-        self._following.append(following)
+        self.following.append(following)
         derived.add(following)
 
     def on_derived_gone(self, derived: Derived) -> None:
-        for following in [f for f in self._following if f.derived is derived]:
+        for following in [f for f in self.following if f.derived is derived]:
             self.leave(following)
-            self._following.remove(following)
+            self.following.remove(following)
 
     # what the package tells
 
@@ -223,7 +220,7 @@ class Followers:
         self._release_unasked()
 
     def pump(self) -> None:
-        for following in self._following:
+        for following in self.following:
             if following.holding:
                 following.pump()
 
@@ -234,7 +231,7 @@ class Followers:
         for letter, segmenter in list(self._cutting.items()):
             segmenter.finish(following, end)
             self._stop(letter)
-        for each in self._following:
+        for each in self.following:
             each.segmenter = None
         for letter in self.renditions:
             self._fill(letter, following)
@@ -360,7 +357,7 @@ class Followers:
     def _stop(self, letter: str) -> None:
         segmenter = self._cutting.pop(letter)
         self._sequences[letter] = segmenter.last_sequence
-        for following in self._following:
+        for following in self.following:
             if following.segmenter is segmenter:
                 following.segmenter = None
         self.renditions[letter].open = None

@@ -131,7 +131,7 @@ class LivePackage:
                 self._open_session(batch)
             assert self.segmenter is not None
             used = self.segmenter.push(batch)
-            if self.followers:
+            if self.followers.following:
                 self.followers.pump()
             if used == len(batch):
                 return
@@ -503,9 +503,9 @@ class LivePackage:
         for msn in [n for n in self.segments if n < self.next - 64 or n < first]:
             if msn not in (s.msn for s in self._edge):
                 del self.segments[msn]
-        media = [p for p in segment.pieces.values() if not p.gap]
-        end = max((p.start + p.duration) / p.scale for p in segment.pieces.values())
-        self.keep_names(end, [p.name for p in media])
+        if not self.options.record:
+            end = max((p.start + p.duration) / p.scale for p in segment.pieces.values())
+            self.keep_names(end, [p.name for p in segment.pieces.values() if not p.gap])
 
     def lose(self, msn: int) -> None:
         """The shelf gave this segment up; while its bytes are in memory it can be had from there."""
