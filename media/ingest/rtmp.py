@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
 import ssl
@@ -19,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from media.households import household
 from media.ingest.gate import Gate, PublishRequest, Refused
 from media.ingest.rtmp_link import RtmpLink
 from media.ingest.sweep import Sweep
@@ -186,7 +186,7 @@ class RtmpServer:
         reason = ""
         if self._shaking + len(self._links) >= options.rtmp_max_connections:
             reason = f"more than {options.rtmp_max_connections} RTMP connections"
-        elif self._addresses[_household(address)] >= options.rtmp_connections_per_address:
+        elif self._addresses[household(address)] >= options.rtmp_connections_per_address:
             reason = f"more than {options.rtmp_connections_per_address} RTMP connections from one address"
         if reason:
             sock.close()
@@ -196,7 +196,7 @@ class RtmpServer:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._addresses[_household(address)] += 1
+        self._addresses[household(address)] += 1
         if secure:
             self._shaking += 1
             self._spawn(self._shake_hands(sock, address))
@@ -314,10 +314,10 @@ class RtmpServer:
     # keeping house
 
     def _forget(self, address: str) -> None:
-        household = _household(address)
-        self._addresses[household] -= 1
-        if self._addresses[household] <= 0:
-            del self._addresses[household]
+        name = household(address)
+        self._addresses[name] -= 1
+        if self._addresses[name] <= 0:
+            del self._addresses[name]
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._running.create_task(work)
@@ -335,13 +335,3 @@ def _ended(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
     tasks.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a task of the RTMP server failed", exc_info=error)
-
-
-def _household(address: str) -> str:
-    """What counts as one address: for IPv6 the /64 that one customer has."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return address

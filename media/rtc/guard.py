@@ -7,9 +7,9 @@ for all of them together, so that the port cannot be used against others; a succ
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 
+from media.households import household
 from media.rtc.options import Address
 
 MAX_HOUSEHOLDS = 4096
@@ -25,24 +25,20 @@ class Guard:
 
     def turned_away(self, address: Address, now: float) -> bool:
         """Whether this address has used up what it may get wrong in a second."""
-        if int(now) != self._second:
-            self._second = int(now)
-            self._bad.clear()
-            self._answered = 0
+        self._roll(now)
         return bool(self._bad) and self._bad.get(household(address[0]), 0) >= self._per_address
 
-    def failed(self, address: Address) -> bool:
+    def failed(self, address: Address, now: float) -> bool:
         """Note a failure. Returns whether it may be answered."""
+        self._roll(now)
         name = household(address[0])
         if name in self._bad or len(self._bad) < MAX_HOUSEHOLDS:
             self._bad[name] += 1
         self._answered += 1
         return self._answered <= self._answers
 
-
-def household(address: str) -> str:
-    """What counts as one address: for IPv6 the /64 that one customer has."""
-    if ":" not in address or address.startswith("::ffff:"):
-        return address
-    packed = ipaddress.IPv6Address(address.partition("%")[0]).packed
-    return packed[:8].hex()
+    def _roll(self, now: float) -> None:
+        if int(now) != self._second:
+            self._second = int(now)
+            self._bad.clear()
+            self._answered = 0

@@ -260,12 +260,12 @@ class RtcPort:
             request = stun.parse(datagram)
         except StunError:
             self._counts["bad_stun"] += 1
-            self._guard.failed(address)
+            self._guard.failed(address, now)
             return
         if request.kind != stun.BINDING_REQUEST:
             if request.kind != stun.BINDING_INDICATION:  # which only keep a way through a router open
                 self._counts["bad_stun"] += 1
-                self._guard.failed(address)
+                self._guard.failed(address, now)
             return
         username = request.username
         peer = self._by_ufrag.get(username.partition(":")[0]) if username is not None else None
@@ -288,7 +288,7 @@ class RtcPort:
                 return
             answer = checked.answer
         self._counts["bad_stun"] += 1
-        if self._guard.failed(address):
+        if self._guard.failed(address, now):
             self._answer(answer, address)
 
     def _answer(self, answer: bytes, address: Address) -> None:
@@ -299,10 +299,14 @@ class RtcPort:
 
     def _on_tick(self) -> None:
         assert self._loop is not None
+        self._tick = self._loop.call_later(TICK, self._on_tick)
         now = time.monotonic()
         for peer in list(self._peers):
-            peer.on_tick(now)
-        self._tick = self._loop.call_later(TICK, self._on_tick)
+            try:
+                peer.on_tick(now)
+            except Exception:
+                log.exception("webrtc %s: the session failed", peer.name)
+                peer.close("The session failed.")
 
 
 def _listen(options: RtcOptions) -> socket.socket:

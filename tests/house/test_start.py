@@ -72,13 +72,9 @@ async def test_a_taken_webrtc_port_is_known_before_a_database_is_made(tmp_path: 
     assert not (tmp_path / "postgres").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("PUBLIC_IP", "live.example.org"), ("PUBLIC_IP", "203.0.113.5:8189"), ("RTC_HOST", "localhost")]
-)
-async def test_a_name_where_webrtc_needs_an_address(tmp_path: Path, name: str, value: str) -> None:
-    said = await refused("server", DATA_DIR=str(tmp_path), **{name: value})
-    assert said.startswith("Setting: ")
-    assert f"{name}: '{value}' is not an address" in said
+async def test_a_name_where_webrtc_needs_an_address(tmp_path: Path) -> None:
+    said = await refused("server", DATA_DIR=str(tmp_path), PUBLIC_IP="live.example.org")
+    assert "PUBLIC_IP: 'live.example.org' is not an address" in said
     assert not (tmp_path / "postgres").exists()
 
 

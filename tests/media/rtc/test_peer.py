@@ -70,3 +70,22 @@ async def test_a_peer_that_closes_says_good_bye(port: RtcPort) -> None:
         assert peer.unsent == 1
     finally:
         await remote.close()
+
+
+async def test_over_ipv6(port: RtcPort) -> None:
+    reachable = [line for line in port.candidates() if ":" in line.split()[4] and line.split()[4] != "::1"]
+    if not reachable:
+        pytest.skip("this machine has no IPv6 address but its own")
+    handler, remote = Handler(), Remote()
+    peer = port.peer(handler, "it")
+    peer.connect(await remote.gather())
+    try:
+        await remote.connect(peer.local, reachable)
+        await remote.send(rtp(1))
+        await eventually(lambda: handler.rtp)
+        assert peer.remote_address is not None
+        assert ":" in peer.remote_address[0]
+        peer.send_rtp_batch([rtp(sequence, ssrc=8) for sequence in range(5)])
+        await eventually(lambda: len(remote.dtls.rtp) == 5)
+    finally:
+        await remote.close()
