@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import hls, live, rest, ws
+from bench import hls, live, rest, webrtc, ws
 from bench.processes import BenchError, say
 from bench.server import REPOSITORY
 
@@ -64,6 +64,14 @@ def measure(options: argparse.Namespace, folder: Path, cache: Path) -> None:
         ws.run(plan_ws, folder)
     elif options.mode == "rest":
         rest.run(rest.Plan(runs, 2 if quick else 5, options.connections), folder, cache)
+    elif options.mode == "webrtc":
+        plan_rtc = webrtc.Plan(
+            counts=options.n or ([1, 5] if quick else [1, 5, 20, 50]),
+            runs=runs,
+            window=4 if quick else 15,
+            relay=not quick,
+        )
+        webrtc.run(plan_rtc, folder, cache)
     else:
         try:
             from bench import delay  # noqa: PLC0415 the other modes need no browser
@@ -103,6 +111,8 @@ def arguments() -> argparse.ArgumentParser:
     )
     mode.add_argument("--deflate", action="store_true", help="what permessage-deflate costs and saves")
     modes.add_parser("rest", parents=[common, wrk], help="reading a list, writing a chat message")
+    mode = modes.add_parser("webrtc", parents=[common], help="a broadcast forwarded to viewers by WebRTC")
+    mode.add_argument("--n", type=bounded(1, 200), nargs="+", help="viewers at once (default 1 5 20 50)")
     modes.add_parser("delay", parents=[common], help="from the demo's clock to the picture in a browser")
     return parser
 

@@ -69,7 +69,6 @@ class Programme:
         self._source.start()
         self._source.on_samples(self.broadcast.gop)  # who comes first sees something at once too
         self.broadcast.follow(self)
-        self._find_sound()
         self._tick()
 
     def close(self) -> None:
@@ -114,6 +113,7 @@ class Programme:
             viewer.close("the broadcast has ended")
             return
         self.viewers[viewer] = None
+        self._find_sound()
         viewer.chooser = Chooser(SOURCE)
         viewer.watch(self._source, time.monotonic())
 
@@ -186,7 +186,9 @@ class Programme:
                 viewer.close("the picture has another codec now: connect again")
 
     def _find_sound(self) -> None:
-        """Opus from the source, or from whoever makes it of what the source has."""
+        """Opus from the source, or from whoever makes it of what the source has, once somebody listens."""
+        if not any(viewer.wants(Kind.AUDIO, Codec.OPUS) for viewer in self.viewers):
+            return
         track = next((t for t in self.broadcast.tracks if t.kind is Kind.AUDIO), None)
         if track is None:
             return

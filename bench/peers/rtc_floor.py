@@ -1,0 +1,54 @@
+"""The floor of forwarding: pylibsrtp's protect and a UDP send, for frames of nine packets 30 times a second.
+
+`python -m bench.peers.rtc_floor N SECONDS` sends to N sockets that nobody reads, and writes CPU s per million packets.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import struct
+import sys
+import time
+
+from pylibsrtp import Policy, Session
+
+FRAME, RATE, SIZE = 9, 30, 1200
+
+
+def cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main(count: int, seconds: float) -> None:
+    sinks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    for sink in sinks:
+        sink.bind(("127.0.0.1", 0))
+    addresses = [sink.getsockname() for sink in sinks]
+    keys = [
+        Session(
+            Policy(
+                key=bytes(range(28)),
+                ssrc_type=Policy.SSRC_ANY_OUTBOUND,
+                srtp_profile=Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+            )
+        )
+        for _ in sinks
+    ]
+    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    body = bytes(SIZE - 12)
+    began, used, frames = time.monotonic(), cpu(), 0
+    while time.monotonic() - began < seconds:
+        for number in range(frames * FRAME, (frames + 1) * FRAME):
+            packet = struct.pack(">BBHII", 0x80, 96, number & 0xFFFF, frames * 3000 & 0xFFFFFFFF, 1) + body
+            for key, address in zip(keys, addresses, strict=True):
+                out.sendto(key.protect(packet), address)
+        frames += 1
+        if (wait := began + frames / RATE - time.monotonic()) > 0:
+            time.sleep(wait)
+    sent = frames * FRAME * count
+    sys.stdout.write(f"{(cpu() - used) / sent * 1e6:.3f}\n")
+
+
+main(int(sys.argv[1]), float(sys.argv[2]))
