@@ -6,16 +6,19 @@ The hub opens a channel for its first holder and drops it some time after the la
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
 
 from realtime.fanout import Holders, Outbox
 from realtime.history import Tail
-from realtime.protocol.codec import Codec
+from realtime.protocol.codec import Codec, Payload
 from realtime.protocol.messages import Item, Message, Position, ServerMessage
 from realtime.rules import ChannelRules, Entry, Slice
 from realtime.session import Session
+
+log = logging.getLogger(__name__)
 
 _MOST_WAITING = 1000
 
@@ -31,6 +34,7 @@ class Channel:
         self.ready = False
         self.opening: asyncio.Task[None] | None = None
         self.catching_up: asyncio.Task[None] | None = None
+        self.rereading: asyncio.Task[None] | None = None
         self.reading: dict[int, asyncio.Task[Slice]] = {}  # history being read, by the place it starts after
         self.behind = False  # something was said while the channel was being opened
         self.idle_since = 0.0
@@ -53,6 +57,21 @@ class Channel:
         for entry in history.entries:
             self.tail.append(entry)
         self.ready = True
+
+    async def reread(self, max_entries: int, max_bytes: int) -> None:
+        """Keep nothing of what was said before, then what the store has of it now. Whoever comes meanwhile waits."""
+        self.tail = Tail(self.tail.end, max_entries, max_bytes)
+        try:
+            history = await self.rules.history(self.name, None, max_entries)
+        except Exception as error:
+            log.warning("cannot read %s again: %r", self.name, error)
+            return
+        entries = [entry for entry in history.entries if entry.offset <= self.tail.start]
+        if history.head.epoch != self.epoch or not entries or entries[-1].offset != self.tail.start:
+            return  # whoever asks for more than is kept here is answered from the store
+        later, self.tail = self.tail, Tail(entries[0].offset - 1, max_entries, max_bytes)
+        for entry in (*entries, *later.after(later.start)):
+            self.tail.append(entry)
 
     @property
     def offset(self) -> int:
@@ -126,13 +145,24 @@ class Channel:
         self.outbox.put(lambda codec: codec.frame_for_all(message))
 
     def emit(self, entry: Entry) -> None:
-        """Say the next message: encoded and framed once a format, the same bytes to everybody."""
+        """Say the next message: encoded and framed once a format, the same bytes to all without a view of their own."""
         self.tail.append(entry)
         self.outbox.put(
-            lambda codec: codec.frame_for_all(
-                Message(channel=self.name, epoch=self.epoch, offset=entry.offset, data=codec.raw(entry.payload))
-            )
+            lambda codec: codec.frame_for_all(self._message(codec, entry, entry.payload)),
+            instead=self._views(entry) if entry.views else {},
         )
+
+    def _views(self, entry: Entry) -> dict[Session, bytes]:
+        found = {}
+        for codec, group in self._holders.items():
+            for session in group:
+                payload = entry.seen_by(session.identity)
+                if payload is not entry.payload:
+                    found[session] = codec.frame(self._message(codec, entry, payload))
+        return found
+
+    def _message(self, codec: Codec, entry: Entry, payload: Payload) -> Message:
+        return Message(channel=self.name, epoch=self.epoch, offset=entry.offset, data=codec.raw(payload))
 
     def take(self, entry: Entry) -> bool:
         """A message that may have come out of turn. False when one before it is missing."""
@@ -153,5 +183,6 @@ class Channel:
             self.waiting = {at: entry for at, entry in self.waiting.items() if at > self.offset}
         return not self.waiting
 
-    def items(self, codec: Codec, entries: list[Entry]) -> list[Item]:
-        return [Item(entry.offset, codec.raw(entry.payload)) for entry in entries]
+    def items(self, session: Session, entries: list[Entry]) -> list[Item]:
+        raw, who = session.codec.raw, session.identity
+        return [Item(entry.offset, raw(entry.seen_by(who))) for entry in entries]

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from realtime.protocol.codec import Codec
@@ -21,19 +22,22 @@ from realtime.session import Session
 Holders = Mapping[Codec, Mapping[Session, None]]
 
 _BATCH = 32 * 1024  # a write to one connection is not made larger by joining, bytes
+_NOTHING: Mapping[Session, bytes] = MappingProxyType({})
+_NONE: Mapping[int, bytes] = MappingProxyType({})
 _STRIDE = 16  # writes between two looks at the clock
 
 
 class Batch:
-    """What goes to a holder in one write. `late`: who came while it was gathered, and where it begins for him. `but`:
-    who does not get some of it, and which."""
+    """What goes to a holder in one write. `late`: who came while it was gathered, and where it begins for him. `other`:
+    who gets something else at some places, nothing (b"") or a view of his own.
+    """
 
-    __slots__ = ("but", "frames", "late", "size")
+    __slots__ = ("frames", "late", "other", "size")
 
     def __init__(self) -> None:
         self.frames: dict[Codec, list[bytes]] = {}
         self.late: dict[Session, int] = {}
-        self.but: dict[Session, set[int]] = {}
+        self.other: dict[Session, dict[int, bytes]] = {}
         self.size = 0
 
 
@@ -73,8 +77,15 @@ class Outbox:
         """Bytes that have not begun to be written, for one connection."""
         return sum(batch.size for batch in self._pending)
 
-    def put(self, frame: Callable[[Codec], bytes], but: Collection[Session] = ()) -> None:
-        """Say this to everybody who holds the channel now, but for these. `frame` is asked once for each format."""
+    def put(
+        self,
+        frame: Callable[[Codec], bytes],
+        but: Collection[Session] = (),
+        instead: Mapping[Session, bytes] = _NOTHING,
+    ) -> None:
+        """Say this to everybody who holds the channel now, but for these, and something else to those. `frame` is asked
+        once for each format.
+        """
         if not self._holders:
             return
         pending = self._pending
@@ -93,9 +104,9 @@ class Outbox:
                 frames.append(framed)
             longest = max(longest, len(framed))
         batch.size += longest
-        for session in but:
+        for session, framed in (*((session, b"") for session in but), *instead.items()):
             if session.codec in batch.frames:
-                batch.but.setdefault(session, set()).add(len(batch.frames[session.codec]) - 1)
+                batch.other.setdefault(session, {})[len(batch.frames[session.codec]) - 1] = framed
         if not self.queued:
             self.queued = True
             self._fanout.add(self, self._began + self._tick if self._tick else 0.0)
@@ -143,22 +154,22 @@ class Outbox:
         return self._began + self._tick
 
     def _plan(self, batch: Batch) -> Iterator[tuple[Session, bytes]]:
-        late, but = batch.late, batch.but
+        late, other = batch.late, batch.other
         rounds = []
         for codec, frames in batch.frames.items():
             group = self._holders.get(codec)
             if group:
                 rounds.append((list(group), frames, frames[0] if len(frames) == 1 else b"".join(frames)))
         for sessions, frames, joined in rounds:
-            if not late and not but:
+            if not late and not other:
                 for session in sessions:
                     yield session, joined
                 continue
             for session in sessions:
-                first, out = late.get(session, 0), but.get(session, ())
-                if not first and not out:
+                first, own = late.get(session, 0), other.get(session, _NONE)
+                if not first and not own:
                     yield session, joined
-                elif due := b"".join(one for at, one in enumerate(frames) if at >= first and at not in out):
+                elif due := b"".join(own.get(at, one) for at, one in enumerate(frames) if at >= first):
                     yield session, due
 
 

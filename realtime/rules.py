@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -66,12 +66,16 @@ class Action(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One message of a channel, at its place. `erases`: an earlier place and what stands there from now on, as for
-    a deletion.
+    a deletion. `views`: what some people (ids) get instead.
     """
 
     offset: int
     payload: Payload
     erases: Entry | None = None
+    views: Mapping[UUID, Payload] = field(default_factory=dict)
+
+    def seen_by(self, who: Identity | None) -> Payload:
+        return self.payload if who is None or not self.views else self.views.get(who.user_id, self.payload)
 
 
 @dataclass(frozen=True, slots=True)

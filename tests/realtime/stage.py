@@ -93,7 +93,7 @@ class Feature:
             raise RuntimeError("a fault of the feature")
         offset = self.store(channel, data)
         assert self.hub is not None
-        self.hub.deliver(channel, self.epoch, offset, msgspec.json.encode(data))
+        self.hub.deliver(channel, self.epoch, Entry(offset, Payload(msgspec.json.encode(data))))
         return Published(Position(self.epoch, offset), data)
 
     def store(self, channel: str, data: Any) -> int:
@@ -363,7 +363,7 @@ class Node:
         """The feature stores a message, and tells it unless it crashes just then."""
         offset = self.feature.store(channel, data)
         if told:
-            self.hub.deliver(channel, self.feature.epoch, offset, msgspec.json.encode(data))
+            self.hub.deliver(channel, self.feature.epoch, Entry(offset, Payload(msgspec.json.encode(data))))
         return offset
 
 

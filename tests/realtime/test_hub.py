@@ -13,6 +13,8 @@ from realtime.broker.redis import RedisBroker
 from realtime.hub import HubOptions
 from realtime.presence.memory import MemoryPresence
 from realtime.presence.redis import RedisPresence
+from realtime.protocol.codec import Payload
+from realtime.rules import Entry
 from tests.realtime.stage import Feature, Node, Tokens, all_hear, running
 from tests.servers.redis import RedisServer
 from tests.support import eventually
@@ -26,7 +28,7 @@ async def test_messages_out_of_turn_are_put_in_turn(node: Node) -> None:
     await client.ask("subscribe", channel=CHANNEL)
     offsets = [node.say(CHANNEL, number, told=False) for number in range(6)]
     for offset in (3, 2, 2, 1, 6, 5, 4, 1):
-        node.hub.deliver(CHANNEL, "1", offset, json.dumps(offset - 1).encode())
+        node.hub.deliver(CHANNEL, "1", Entry(offset, Payload(json.dumps(offset - 1).encode())))
     assert await all_hear(client, CHANNEL, 6) == offsets
     assert [told["data"] for told in client.told if told["type"] == "message"] == list(range(6))
 
@@ -147,7 +149,7 @@ async def test_what_was_erased_is_not_given_again(node: Node) -> None:
     await client.ask("subscribe", channel=CHANNEL)
     node.say(CHANNEL, "secret")
     offset = node.feature.store(CHANNEL, {"delete": 1})
-    node.hub.deliver(CHANNEL, "1", offset, b'{"delete":1}', (1, b'"gone"'))
+    node.hub.deliver(CHANNEL, "1", Entry(offset, Payload(b'{"delete":1}'), Entry(1, Payload(b'"gone"'))))
     ack = await client.ask("subscribe", channel=CHANNEL)
     assert [item["data"] for item in ack["messages"]] == ["gone", {"delete": 1}]
 

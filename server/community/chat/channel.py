@@ -6,23 +6,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
-from realtime.protocol.codec import Payload
 from realtime.protocol.codes import ErrorCode
 from realtime.protocol.messages import Position
-from realtime.rules import Action, Entry, Identity, Published, Refused, Slice, Unheard
+from realtime.rules import Action, Identity, Published, Refused, Slice, Unheard
 from server.community.chat import bodies
 from server.community.chat.models import Sent
 from server.community.chat.moderation import Moderation
 from server.community.chat.rights import Role
 from server.community.chat.service import Chat
 from server.community.chat.turn import Stored
-from server.community.chat.view import PUBLIC, STAFF, LogRow, Viewer, change, erased
-from server.community.chat.writer import AWAY, encode
+from server.community.chat.view import PUBLIC, STAFF, Viewer, entry
+from server.community.chat.writer import AWAY
 from server.kit.auth import Caller
 from server.kit.problems import Problem
 
@@ -100,7 +100,17 @@ class ChatChannels:
     async def _slice(self, channel: str, since: int | None, limit: int, viewer: Viewer) -> Slice:
         history = await self._chat.history(_room_id(channel), since, limit)
         head = Position(str(history.epoch), history.head)
-        return Slice(head, [_entry(row, viewer) for row in history.rows])
+        rows = history.rows
+        reacted = {row.kept.message.id for row in rows if row.kind == "reactions" and row.kept is not None}
+        hidden = await self._chat.store.hidden_on(reacted) if reacted and not viewer.staff else {}
+        if hidden:
+            rows = [
+                replace(row, own=hidden.get(row.kept.message.id, {}))
+                if row.kind == "reactions" and row.kept is not None
+                else row
+                for row in rows
+            ]
+        return Slice(head, [entry(row, viewer) for row in rows])
 
     async def _do(self, caller: Caller, room_id: UUID, data: Mapping[str, Any]) -> tuple[Stored, Any]:
         """The deed is named by its member; without one it is a message."""
@@ -168,12 +178,6 @@ def _room_id(channel: str) -> UUID:
     if room_id is None or str(room_id) != text:  # one spelling, so that one room is one channel
         raise Refused(ErrorCode.UNKNOWN_CHANNEL, ErrorCode.UNKNOWN_CHANNEL.sentence)
     return room_id
-
-
-def _entry(row: LogRow, viewer: Viewer) -> Entry:
-    earlier = erased(row, viewer)
-    erases = Entry(earlier[0], Payload(encode(earlier[1]))) if earlier is not None else None
-    return Entry(row.offset, Payload(encode(change(row, viewer))), erases)
 
 
 def _refused(problem: Problem) -> Refused:

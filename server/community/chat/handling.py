@@ -79,16 +79,26 @@ class React(OnMessage):
                 turn.connection, turn.room_id, self.message_id, actor.user_id, self.emoji, shadowed, self.at
             ):
                 return turn.stored(None, kept, counts)
+        own = (await turn.store.hidden_on([self.message_id], turn.connection)).get(self.message_id, {})
         if shadowed:  # his alone: the others' numbers stay
+            own = {actor.user_id: own.get(actor.user_id, {})}
             row = turn.log(
-                "reactions", self.at, None, kept=kept, subject=actor.user_id, data={"counts": counts}, audience="self"
+                "reactions",
+                self.at,
+                None,
+                kept=kept,
+                subject=actor.user_id,
+                data={"counts": counts},
+                audience="self",
+                own=own,
             )
             return turn.stored(row, kept, counts)
         counts[self.emoji] = counts.get(self.emoji, 0) + (-1 if self.remove else 1)
         counts = {emoji: count for emoji, count in counts.items() if count > 0}
         await turn.store.set_counts(turn.connection, self.message_id, counts)
         now = replace(kept, message=msgspec.structs.replace(kept.message, reactions=counts))
-        return turn.stored(turn.log("reactions", self.at, None, kept=now, data={"counts": counts}), now, counts)
+        row = turn.log("reactions", self.at, None, kept=now, data={"counts": counts}, own=own)
+        return turn.stored(row, now, counts)
 
 
 @dataclass(kw_only=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from realtime.rules import Entry
 from server.community.chat.mode import Bond, Mode
 from storage.postgres import Connection
 
@@ -268,9 +269,7 @@ class Fanout(Protocol):
         """Who may hold the channel has changed."""
         ...
 
-    def deliver(
-        self, name: str, epoch: str, offset: int, data: bytes, erased: tuple[int, bytes] | None = None
-    ) -> None: ...
+    def deliver(self, name: str, epoch: str, entry: Entry) -> None: ...
 
 
 def channel_of(room_id: UUID) -> str:

@@ -22,6 +22,9 @@ NO_ROOM = (1, 0)  # epoch and last offset of a room that nobody has written in
 _VISIBLE = "not m.shadowed and m.held_until is null"
 
 
+Hidden = dict[UUID, dict[UUID, dict[str, int]]]
+
+
 @dataclass(frozen=True, slots=True)
 class RoomRow:
     epoch: int = NO_ROOM[0]
@@ -286,6 +289,20 @@ class ChatStore:
         found: dict[UUID, dict[str, int]] = {}
         for row in rows:
             found.setdefault(row["message_id"], {})[row["emoji"]] = 1
+        return found
+
+    async def hidden_on(self, message_ids: Collection[UUID], connection: Connection | None = None) -> Hidden:
+        """Reactions to these messages that only those see who gave them: by message, then by person."""
+        if connection is None:
+            async with self._database.acquire() as own:
+                return await self.hidden_on(message_ids, own)
+        rows = await connection.fetch(
+            "select message_id, user_id, emoji from chat_reactions where message_id = any($1::uuid[]) and hidden",
+            list(message_ids),
+        )
+        found: Hidden = {}
+        for row in rows:
+            found.setdefault(row["message_id"], {}).setdefault(row["user_id"], {})[row["emoji"]] = 1
         return found
 
     # reading

@@ -167,11 +167,12 @@ class Turn:
         data: Mapping[str, Any] | None = None,
         prior: int | None = None,
         audience: Audience = "all",
+        own: Mapping[UUID, Mapping[str, int]] | None = None,
     ) -> LogRow:
         """The next change of the room. What is done to a message that others do not see, others do not see."""
         if kept is not None and kept.private and audience == "all":
             audience, subject = "own", kept.message.author.id
-        row = LogRow(self.next_place(), kind, at, by, kept, subject, data or {}, prior, audience)
+        row = LogRow(self.next_place(), kind, at, by, kept, subject, data or {}, prior, audience, own or {})
         self.room = replace(self.room, offset=row.offset)
         self.rows.append(row)
         return row

@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
+from realtime.protocol.codec import Payload
+from realtime.rules import Entry
 from server.community.chat.mode import Mode
 from server.community.chat.models import (
     Appointed,
@@ -30,6 +32,8 @@ from server.community.chat.models import (
     Unbanned,
     Unpinned,
 )
+
+_encode = msgspec.json.Encoder().encode
 
 NOBODY = UUID(int=0)  # who stands where a person stood who is not here any more
 
@@ -57,7 +61,8 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One change. subject: whom it is about. prior: where the message's text stood before."""
+    """One change. subject: whom it is about. prior: where the message's text stood before. own: reactions to the
+    message that only those people see who gave them."""
 
     offset: int
     kind: Kind
@@ -68,6 +73,16 @@ class LogRow:
     data: Mapping[str, Any] = field(default_factory=dict)
     prior: int | None = None
     audience: Audience = "all"
+    own: Mapping[UUID, Mapping[str, int]] = field(default_factory=dict)
+
+    def concerned(self) -> set[UUID]:
+        """Those who may see something else here than everybody does."""
+        found = set(self.own)
+        if self.audience in ("own", "self") and self.subject is not None:
+            found.add(self.subject)
+        if self.kept is not None and self.kept.released_at is not None and self.prior == self.kept.message.offset:
+            found.add(self.kept.message.author.id)  # he alone saw it there
+        return found - {NOBODY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +166,32 @@ def erased(row: LogRow, viewer: Viewer) -> tuple[int, Change] | None:
         return None
     message = row.kept.message
     kind: Kind = "message" if row.prior in (message.offset, row.kept.released_at) else "edit"
-    if row.prior == message.offset and row.kept.released_at is not None and not viewer.staff:
+    own = viewer.staff or viewer.user_id == message.author.id
+    if row.prior == message.offset and row.kept.released_at is not None and not own:
         return None  # others never saw it there
     if row.audience != "all" and not viewer.sees(row):
         return None
     return row.prior, _text(kind, row.kept, row.prior, viewer)
+
+
+def entry(row: LogRow, viewer: Viewer) -> Entry:
+    """The row as a channel has it: for all who see what `viewer` sees, and for those who see something else."""
+    data = _encode(change(row, viewer))
+    earlier = erased(row, viewer)
+    views: dict[UUID, Payload] = {}
+    earlier_views: dict[UUID, Payload] = {}
+    for person in () if viewer.staff else row.concerned():
+        counts = {row.kept.message.id: row.own[person]} if row.kept is not None and person in row.own else {}
+        his = Viewer(person, reactions=counts)
+        if (own := _encode(change(row, his))) != data:
+            views[person] = Payload(own)
+        if (before := erased(row, his)) is not None and before != earlier:
+            earlier_views[person] = Payload(_encode(before[1]))
+    if earlier is None and earlier_views:
+        assert row.prior is not None
+        earlier = row.prior, Hidden()
+    erases = Entry(earlier[0], Payload(_encode(earlier[1])), None, earlier_views) if earlier is not None else None
+    return Entry(row.offset, Payload(data), erases, views)
 
 
 def _text(kind: Kind, kept: Kept, place: int, viewer: Viewer) -> Change:

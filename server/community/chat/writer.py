@@ -13,12 +13,11 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from server.community.chat.errors import NotStored
-from server.community.chat.models import Change, channel_of, staff_channel_of
+from server.community.chat.models import channel_of, staff_channel_of
 from server.community.chat.turn import Operation, Parts, Stored, Turn, everybody
-from server.community.chat.view import PUBLIC, STAFF, LogRow, Viewer, change, erased
+from server.community.chat.view import PUBLIC, STAFF, entry
 from server.community.chat.writing import Write
 from server.kit.problems import Problem
 from storage.postgres.database import AWAY as DATABASE_AWAY
@@ -126,22 +125,10 @@ class RoomWriter:
                 await asyncio.sleep(0)  # telling one of them to a full room is enough for a turn of the loop
             for channel, viewer in ((channel_of(self._room_id), PUBLIC), (staff_channel_of(self._room_id), STAFF)):
                 try:
-                    self._parts.fanout.deliver(channel, epoch, row.offset, *_told(row, viewer))
+                    self._parts.fanout.deliver(channel, epoch, entry(row, viewer))
                 except Exception:  # it is on disk: whoever compares with the store will find it
                     log.exception("a stored chat change could not be told")
         self._told(turn)
-
-
-def _told(row: LogRow, viewer: Viewer) -> tuple[bytes, tuple[int, bytes] | None]:
-    earlier = erased(row, viewer)
-    return encode(change(row, viewer)), (earlier[0], encode(earlier[1])) if earlier is not None else None
-
-
-def encode(change: Change) -> bytes:
-    return _encode(change)
-
-
-_encode = msgspec.json.Encoder().encode
 
 
 def _fail(batch: Sequence[Operation], problem: Problem) -> None:

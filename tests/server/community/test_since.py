@@ -143,13 +143,16 @@ async def test_the_state_and_the_changes_after_it_are_the_state(database: Databa
 
 
 async def test_the_socket_ends_in_the_same_state(server: Server, world: World) -> None:
-    """Everybody's view over `live:`, the staff's over `staff:`; the same since over both and over HTTP."""
+    """Everybody's view over `live:`, and there his own to one of whom others do not see all; the staff's over `staff:`;
+    the same since over both and over HTTP.
+    """
     room = world.broadcast()
     clients = {name: await server.connect(name) for name in ("owner", "ann", "shade")}
     guest = await server.connect()
     readers = {}
     for name, client, channel in (
         ("", guest, channel_of(room.id)),
+        ("shade", clients["shade"], channel_of(room.id)),
         ("owner", clients["owner"], staff_channel_of(room.id)),
     ):
         readers[name] = Reader(await server.json("GET", f"{room.id}/chat/state", name))
@@ -171,11 +174,22 @@ async def test_the_socket_ends_in_the_same_state(server: Server, world: World) -
     await do("ann", react=first, emoji="👍")
     await do("owner", pin=first)
     await do("owner", mode={"slow": 0, "emotes": True})
+    await eventually(lambda: len(clients["shade"].offsets(channel)) >= 8)
+    assert [told["data"] for told in clients["shade"].told if told["type"] == "message"][2]["message"][
+        "text"
+    ] == "unseen"
+    # he comes back, over either way, and finds his own; others do not
+    again = await clients["shade"].ask("subscribe", channel=channel, since={"epoch": "1", "offset": 2})
+    assert again["messages"][0]["data"]["message"]["text"] == "unseen"
+    assert again["messages"][1]["data"]["counts"] == {"🔥": 1}
+    other = await guest.ask("subscribe", channel=channel, since={"epoch": "1", "offset": 2})
+    assert [item["data"] for item in other["messages"][:2]] == [{"kind": "hidden"}] * 2
     await do("owner", delete=hidden)
     await do("owner", unban=shade)
     head = (await server.json("GET", f"{room.id}/chat"))["head"]
     for name, client, channel in (
         ("", guest, channel_of(room.id)),
+        ("shade", clients["shade"], channel_of(room.id)),
         ("owner", clients["owner"], staff_channel_of(room.id)),
     ):
         await eventually(lambda client=client, channel=channel: len(client.offsets(channel)) == head)  # type: ignore[misc]
