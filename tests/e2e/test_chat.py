@@ -123,6 +123,12 @@ async def test_two_people_talk_and_one_of_them_moderates(browser: Browser, place
     assert await viewer.page.get_by_role("menuitem").all_text_contents() == ["Reply", "Copy text"]
     await viewer.page.keyboard.press("Escape")
 
+    await viewer.page.locator(".chat-input").fill("Well, ")
+    await expect(owner.page.locator(".chat-typing")).to_have_text(f"{viewer.person.username} is typing…")
+    await expect(viewer.page.locator(".chat-typing")).to_be_hidden()
+    await viewer.page.locator(".chat-input").fill("")
+    await expect(owner.page.locator(".chat-typing")).to_be_hidden()
+
     follow = viewer.page.locator("button.follow")
     for pressed, text in (("false", "Follow0"), ("true", "Following1"), ("false", "Follow0")):
         await expect(follow).to_have_attribute("aria-pressed", pressed)

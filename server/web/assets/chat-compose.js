@@ -12,10 +12,13 @@ import { user } from './session.js';
 const LONGEST = 500; // code points, as the server counts
 const NEAR = 100;
 
+const TYPING_EVERY = 3000; // the server forgets it after twice that
+
 export class Compose {
   /** send({text, nonce, reply_to}) → ack's data; edit(id, text); names() for mentions; last() → own last message. */
-  constructor(room, { send, edit, names, last, back }) {
-    Object.assign(this, { room, send, edit, last, back });
+  constructor(room, { send, edit, names, last, back, typing }) {
+    Object.assign(this, { room, send, edit, last, back, typing });
+    this.typedAt = 0; // when the others were told last that something is being written; 0: it is not
     this.answering = null;
     this.editing = null;
     this.input = h('textarea', {
@@ -32,6 +35,7 @@ export class Compose {
     setIcon(this.emote, 'face');
     this.trouble = h('p', { class: 'chat-trouble', id: 'chat-trouble', role: 'alert', hidden: true });
     this.hint = h('p', { class: 'chat-hint', id: 'chat-hint', hidden: true });
+    this.typists = h('p', { class: 'chat-hint chat-typing', hidden: true });
     this.voice = h('p', { class: 'visually-hidden', 'aria-live': 'polite' });
     this.barred = h('p', { class: 'chat-barred', role: 'alert', hidden: true });
     this.banner = h('div', { class: 'chat-banner', hidden: true });
@@ -39,7 +43,7 @@ export class Compose {
     this.form = h('form', { class: 'chat-form', 'aria-label': 'Write' }, this.suggest.element, this.input, this.left, this.emote, this.button);
     this.guest = h('div', { class: 'chat-guest' },
       h('button', { class: 'button primary wide', type: 'button', onclick: () => openSignIn('login', () => this.input.focus()) }, 'Sign in to write'));
-    this.parts = [this.barred, this.trouble, this.hint, this.banner, this.form, this.guest, this.voice];
+    this.parts = [this.typists, this.barred, this.trouble, this.hint, this.banner, this.form, this.guest, this.voice];
     this.form.addEventListener('submit', (event) => { event.preventDefault(); this.#go(); });
     this.input.addEventListener('keydown', (event) => this.#key(event));
     this.input.addEventListener('input', () => {
@@ -49,7 +53,24 @@ export class Compose {
       this.refused = false;
       this.nonce = null; // a changed text is another message
       this.#tick();
+      this.#typed();
     });
+  }
+
+  /** Who else is writing. */
+  others(people, more) {
+    const names = people.map((one) => one.username);
+    if (more) names.push(`${more} more`);
+    this.typists.hidden = !names.length;
+    const all = names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : names[0];
+    setText(this.typists, names.length ? `${all} ${people.length + more > 1 ? 'are' : 'is'} typing…` : '');
+  }
+
+  #typed() {
+    const writes = Boolean(this.input.value.trim()) && !this.editing;
+    if (writes ? Date.now() - this.typedAt < TYPING_EVERY : !this.typedAt) return;
+    this.typedAt = writes ? Date.now() : 0;
+    this.typing(writes);
   }
 
   #key(event) {
@@ -175,6 +196,7 @@ export class Compose {
         if (this.answering === answering) { this.answering = null; this.banner.hidden = true; }
       }
       this.nonce = null;
+      this.typedAt = 0;
       this.#allow(sent?.allowance);
       this.back();
     } catch (error) {

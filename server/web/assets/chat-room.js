@@ -112,7 +112,10 @@ export class Room {
         else this.on.trouble(text);
       },
     };
-    const aside = { presence: (viewers) => this.on.viewers(viewers), state: (data) => this.on.state(data) };
+    const aside = {
+      presence: (viewers) => this.on.viewers(viewers), state: (data) => this.on.state(data),
+      typing: (people, more) => this.on.typing(people, more),
+    };
     if (this.staff) {
       this.socket.subscribe(this.channel, { ...aside, closed: changes.closed }, since);
       this.socket.subscribe(this.staffChannel, changes, since);

@@ -21,7 +21,7 @@ export class Chat {
     const { room } = this.#room(socket, channel, { onViewers, onState });
     if (owner) room.meet(owner);
     this.compose = new Compose(room, {
-      send: (draft) => this.#send(draft), edit: (id, text) => this.#edit(id, text),
+      send: (draft) => this.#send(draft), typing: (on) => socket.typing(channel, on), edit: (id, text) => this.#edit(id, text),
       names: () => this.#names(), last: () => this.#last(), back: () => this.messages.toEnd(),
     });
     this.deeds = new Deeds(room, {
@@ -73,6 +73,7 @@ export class Chat {
       mode: () => { this.#mode(); this.compose.who(Boolean(this.over)); },
       role: () => { this.tools.hidden = !this.room.staff; this.#mode(); this.messages.repaint(); this.pins.paint(); this.compose.who(Boolean(this.over)); },
       viewers: (number) => onViewers?.(number),
+      typing: (people, more) => this.compose.others(people, more),
       state: (data) => onState?.(data),
       trouble: (text) => { this.closedText = text; this.#connection({ connected: socket.ready && !text }); },
     });

@@ -48,6 +48,11 @@ export class Socket extends EventTarget {
     return this.#ask({ type: 'publish', channel, data });
   }
 
+  /** The person is writing there, or no more; that it is not told harms nobody. */
+  typing(channel, typing) {
+    if (this.ready) this.#ask({ type: 'typing', channel, typing }).catch(() => {});
+  }
+
   /** The first connection is on its way: what is sent meanwhile goes with it. */
   #soon() {
     return new Promise((resolve) => {
@@ -191,6 +196,7 @@ export class Socket extends EventTarget {
         held.on.message?.(message.data, message.offset);
         break;
       case 'presence': held?.on.presence?.(message.viewers); break;
+      case 'typing': held?.on.typing?.(message.people, message.more); break;
       case 'state': held?.on.state?.(message.data); break;
       case 'closed': held?.on.closed?.(sentence(message.message), message.code); break;
       case 'notice': if (message.code === 'token_expired') this.#authenticate(); break;
