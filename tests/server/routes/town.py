@@ -193,6 +193,7 @@ async def _watching(person: Person) -> str:
 KINDS = {
     "/api/v1/live/{id}": Kind(_broadcast),
     "/api/v1/live/{id}/whep/{session}": Kind(_watching, shared=True),
+    "/api/v1/live/whip/{session}": Kind(_watching, shared=True),
     "/api/v1/live/{id}/chat/{message_id}": Kind(_message),
     "/api/v1/live/{id}/chat/pins/{message_id}": Kind(_message),
     "/api/v1/live/{id}/chat/{message_id}/reactions/{emoji}": Kind(_reaction, shared=True),
