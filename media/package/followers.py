@@ -483,7 +483,7 @@ class Followers:
     # losses and restarts
 
     def lose(self, letter: str, msn: int) -> None:
-        """The shelf gave its share of this segment up: a gap, once it has left the memory or at once."""
+        """The shelf gave its share of this segment up: a gap."""
         rendition = self.renditions.get(letter)
         if rendition is not None:
             rendition.lose(msn)
