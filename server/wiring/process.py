@@ -31,6 +31,7 @@ from realtime.roster import SocketOptions
 from realtime.socket import Sockets
 from realtime.ticks import ticks
 from server.community.chat.channel import ChatChannels, StaffChannels
+from server.community.chat.models import channel_of, staff_channel_of
 from server.community.chat.service import Chat
 from server.community.follows.lists import Lists
 from server.community.presence.circles import PREFIX, PeopleChannels
@@ -206,7 +207,16 @@ class Wiring:
 
     async def _start_realtime(self) -> None:
         settings = self.settings
-        self.people = People(self.database, self.objects, self.jobs, self.mailer, self.audit, self.secrets, settings)
+        self.people = People(
+            self.database,
+            self.objects,
+            self.jobs,
+            self.mailer,
+            self.audit,
+            self.secrets,
+            settings,
+            reread_chat=self._reread_chat,
+        )
         self.discretion = Discretion(self.people.profiles)
         linger = settings.viewer_seconds
         try:
@@ -537,6 +547,10 @@ class Wiring:
     def _doubt(self, ended: Collection[UUID]) -> None:
         """Sockets hold on to a checked token: those of these sessions and accounts are asked for it again."""
         self.sockets.doubt(lambda who: who.user_id in ended or getattr(who, "session_id", None) in ended)
+
+    def _reread_chat(self, id: UUID) -> None:
+        for channel in (channel_of(id), staff_channel_of(id)):
+            self.hub.reread(channel)
 
     async def _forget_chat(self, id: UUID) -> None:
         await self.chat.forget(id)

@@ -53,6 +53,8 @@ class People:
         audit: AuditLog,
         secrets: Secrets,
         settings: Settings,
+        *,
+        reread_chat: Callable[[UUID], None] = lambda _: None,
     ) -> None:
         self.streaming = StreamingData(database, objects, jobs, settings.base_url)
         self.restream = RestreamData(database)
@@ -60,7 +62,7 @@ class People:
             AccountData(database, objects, elsewhere=("channels", "follow_people")),
             self.restream,  # before the channels that it hangs on
             self.streaming,
-            ChatData(database),
+            ChatData(database, reread_chat),
             FollowsData(database),
             AuditData(database, audit),
         ]

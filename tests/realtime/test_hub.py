@@ -154,6 +154,33 @@ async def test_what_was_erased_is_not_given_again(node: Node) -> None:
     assert [item["data"] for item in ack["messages"]] == ["gone", {"delete": 1}]
 
 
+async def test_nothing_is_kept_of_what_was_erased_in_the_store(pair: tuple[Node, Node], feature: Feature) -> None:
+    """By whoever did it, without a word: also at places that no later change tells of, and on every node."""
+    first, second = pair
+    clients = [await node.connect() for node in pair]
+    for client in clients:
+        await client.ask("subscribe", channel=CHANNEL)
+    for number in range(3):
+        first.say(CHANNEL, f"secret {number}")
+    for client in clients:
+        await all_hear(client, CHANNEL, 3)
+    feature.log[CHANNEL][:2] = ["gone", "gone"]
+    first.hub.reread(CHANNEL)
+    second.say(CHANNEL, "meanwhile")
+    for client, node in zip(clients, pair, strict=True):
+        await all_hear(client, CHANNEL, 4)
+        channel = node.hub._channels[CHANNEL]
+        await eventually(
+            lambda channel=channel: (  # type: ignore[misc]
+                [entry.payload.json for entry in channel.tail.last(9)]
+                == [b'"gone"', b'"gone"', b'"secret 2"', b'"meanwhile"']
+            )
+        )
+        late = await node.connect()
+        ack = await late.ask("subscribe", channel=CHANNEL, since={"epoch": "1", "offset": 0})
+        assert [item["data"] for item in ack["messages"]] == ["gone", "gone", "secret 2", "meanwhile"]
+
+
 async def test_a_lost_right_closes_the_subscription(node: Node, tokens: Tokens, feature: Feature) -> None:
     ann, bob = tokens.sign_in("ann"), tokens.sign_in("bob")
     clients = {name: await node.connect(token) for name, token in (("ann", ann), ("bob", bob), ("guest", ""))}
