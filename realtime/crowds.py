@@ -146,9 +146,6 @@ class Crowds:
         """The session holds the channel; it is told who is there, and every change from now on."""
         crowd = self._of(channel.name)
         crowd.watch(session)
-        who = session.identity
-        if who is not None and not crowd.sampled and str(who.user_id) in crowd.people:
-            crowd.missing.pop(str(who.user_id), None)
         session.send(crowd.snapshot(channel.name))
 
     def unwatch(self, channel: str, session: Session) -> None:

@@ -6,11 +6,14 @@ Owns what it has read of people's privacy: for as long as nothing says that it h
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 from uuid import UUID
+
+log = logging.getLogger(__name__)
 
 SECONDS = 30.0
 MOST = 50_000
@@ -48,7 +51,12 @@ class Discretion:
                 hidden.add(id)
         for first in range(0, len(missing), _BATCH):
             some = missing[first : first + _BATCH]
-            found = await self._privacy.privacy_of([UUID(id) for id in some])
+            try:
+                found = await self._privacy.privacy_of([UUID(id) for id in some])
+            except Exception as error:  # what was known of somebody still holds; of whom nothing is known is not named
+                log.warning("it cannot be asked who wants to be named: %s", error)
+                hidden.update(id for id in some if id not in self._known or self._known[id][1])
+                continue
             for id in some:
                 hides = not found[UUID(id)].show_online
                 self._known[id] = (now + SECONDS, hides)

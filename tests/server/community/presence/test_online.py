@@ -137,10 +137,13 @@ async def test_who_is_in_a_chat_and_who_writes_there(fleet: tuple[Place, Place])
 async def test_privacy_is_read_once_and_again_when_it_has_changed() -> None:
     asked: list[int] = []
     shy: set[uuid.UUID] = set()
+    away = False
 
     class Choices:
         async def privacy_of(self, ids: Any) -> dict[uuid.UUID, Privacy]:
             await asyncio.sleep(0)
+            if away:
+                raise OSError("the database is away")
             asked.append(len(ids))
             return {id: Privacy(show_online=id not in shy) for id in ids}
 
@@ -156,3 +159,7 @@ async def test_privacy_is_read_once_and_again_when_it_has_changed() -> None:
     assert await discretion.hidden(names) == {names[7], names[8]}
     time[0] = 60.0
     assert await discretion.hidden(names) == {names[8]}
+    # while nobody answers: what is known holds, and of whom nothing is known is not named
+    time[0], away = 120.0, True
+    stranger = str(uuid.uuid4())
+    assert await discretion.hidden([*names, stranger]) == {names[8], stranger}
