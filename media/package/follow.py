@@ -46,10 +46,12 @@ class FollowSegmenter(Segmenter):
     def push(self, batch: Sequence[Sample]) -> int:
         track = self._track
         for sample in batch:
-            if sample.track != track.track.id or track.weight > SEGMENT_BYTES:
+            if sample.track != track.track.id:
                 self.discarded += 1
-            elif sample.dts + track.shift < track.start - track.half:
-                track.dropped += 1  # its segment was closed without it
+            elif track.weight > SEGMENT_BYTES or sample.dts + track.shift < track.start - track.half:
+                # its segment is full, or was closed without it; what needs this frame cannot be shown either
+                track.dropped += 1
+                track.awaits_key = track.video
             else:
                 self._take(track, sample)
         return len(batch)

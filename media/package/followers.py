@@ -110,10 +110,11 @@ class Following:
     def on_samples(self, batch: Sequence[Sample]) -> None:
         self._held.extend(batch)
         self._held_bytes += sum([len(sample.data) for sample in batch])
-        while len(self._held) > HELD_SAMPLES or self._held_bytes > HELD_BYTES:
-            self._held_bytes -= len(self._held.popleft().data)
-            self.dropped += 1
         self.pump()
+        if len(self._held) > HELD_SAMPLES or self._held_bytes > HELD_BYTES:
+            self.dropped += len(self._held)
+            self._clear()
+            self._followers.leave(self)  # it begins again, with a key frame
 
     def on_interrupted(self) -> None:
         """What is open is closed with the source's, or at its next boundary when that goes on."""

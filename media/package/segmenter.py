@@ -46,6 +46,9 @@ PART_BYTES = 8 << 20
 SEGMENT_BYTES = 32 << 20
 """A track's share of a segment that is this large ends before its time: some 60 Mbit/s over the longest segment."""
 
+LEAD_STANDS = 0.5
+"""Seconds that the track that leads may be behind the other before nobody waits for it."""
+
 LEAST = 0.001
 """Seconds that a segment has at least, also one whose frames all have the same time."""
 
@@ -237,8 +240,11 @@ class Segmenter:
 
     @property
     def progress(self) -> float:
-        """How far the track that leads has come, s."""
-        return self._lead.last / self._lead.scale if self._lead is not None else self._base
+        """How far the track that leads has come, s; when it stands still, nearly as far as the other."""
+        if self._lead is None:
+            return self._base
+        furthest = max(t.last / t.scale for t in self._open.values())
+        return max(self._lead.last / self._lead.scale, furthest - LEAD_STANDS)
 
     @property
     def last_sequence(self) -> int:

@@ -16,7 +16,7 @@ import pytest
 
 from media.broadcast import Broadcast, Derived, PublisherSession
 from media.package import Answer, LivePackage, PackageOptions, recording_from_journal
-from media.package.followers import Offer
+from media.package.followers import HELD_SAMPLES, Offer
 from media.samples import Codec, Kind, Sample, Track
 from media.transcode.sound import config_of
 from tests.media.test_broadcast import Log, request
@@ -291,6 +291,34 @@ async def test_one_that_stands_still_holds_nobody_up(stage: Stage) -> None:
     there = stage.segments("a-aac")
     assert there == {n: n < 3 for n in range(9)}
     assert stage.package.describe()["lost_files"] == 0
+
+
+async def test_sound_goes_on_while_the_picture_stands_still(stage: Stage) -> None:
+    session = stage.open()
+    derived = stage.broadcast.derive("aac", listed=True, on_timeline=lambda: derived.track(AAC) and None)
+    source = [s for s in await asyncio.to_thread(stage.kit.made_up, 21.0) if s.track == 2 or s.dts < 3 * 90_000]
+    await stage.run(session, source, [(derived, sound(20.9), 0.07)])
+    assert not all(stage.segments("v").values())
+    there = stage.segments("a-aac")
+    assert there == {n: True for n in range(len(stage.segments("a")))}
+    assert stage.package.followers.following[0].dropped == 0
+
+
+async def test_what_never_fits_the_clock_is_bounded(stage: Stage) -> None:
+    """A source of samples whose clock is far ahead of the publisher's."""
+    session = stage.open()
+    derived = stage.broadcast.derive("480p", listed=True)
+    source = await asyncio.to_thread(stage.kit.made_up, 9.0)
+    session.samples(source[:2])
+    derived.track(stage.kit.video_track(width=854, height=480))
+    ahead = [s._replace(dts=s.dts + 90_000_000, pts=s.pts + 90_000_000) for s in source if s.track == 1]
+    for _ in range(8):
+        derived.samples(ahead)
+        await asyncio.sleep(0)
+        assert len(stage.package.followers.following[0]._held) <= HELD_SAMPLES
+    await stage.run(session, source[2:])
+    assert stage.segments("v") == {n: True for n in range(4)}
+    assert "v-480p" not in stage.text("index.m3u8")
 
 
 async def test_a_new_timeline_is_a_discontinuity_in_all(stage: Stage) -> None:
