@@ -39,7 +39,10 @@ position = st.fixed_dictionaries(
     {"epoch": st.sampled_from(["1", "2", ""]), "offset": st.integers(0, 8) | st.sampled_from([2**53 - 1])}
 )
 sane = st.one_of(
-    st.fixed_dictionaries({"type": st.just("subscribe"), "channel": room}, optional={"since": position}),
+    st.fixed_dictionaries(
+        {"type": st.just("subscribe"), "channel": room}, optional={"since": position, "presence": st.booleans()}
+    ),
+    st.fixed_dictionaries({"type": st.just("typing"), "channel": room}, optional={"typing": st.booleans()}),
     st.fixed_dictionaries({"type": st.just("unsubscribe"), "channel": room}),
     st.fixed_dictionaries({"type": st.just("publish"), "channel": room, "data": st.just({"text": "said"})}),
     st.fixed_dictionaries(
@@ -49,8 +52,13 @@ sane = st.one_of(
     st.just({"type": "ping"}),
 )
 senseless = st.fixed_dictionaries(
-    {"type": st.sampled_from(["subscribe", "publish", "authenticate", "ack", "message", "welcome", "", "PING"]) | odd},
-    optional={"channel": room | odd, "since": position | odd, "data": odd, "token": odd, "id": odd, "extra": odd},
+    {
+        "type": st.sampled_from(
+            ["subscribe", "publish", "typing", "authenticate", "ack", "message", "welcome", "", "PING"]
+        )
+        | odd
+    },
+    optional={"channel": room | odd, "since": position | odd, "data": odd, "token": odd, "id": odd, "presence": odd},
 )
 raw = st.one_of(
     st.binary(max_size=40),
@@ -132,7 +140,7 @@ class Peer:
             assert told["id"] in self.asked, f"nobody asked for {told}"
         if told["type"] == "error":
             assert told["code"] in {str(code) for code in ErrorCode} - {"internal"}, told
-        if told["type"] in ("message", "presence", "state", "closed"):
+        if told["type"] in ("message", "presence", "members", "members_closed", "typing", "state", "closed"):
             assert told["channel"] in ROOMS
 
     async def over(self) -> None:
