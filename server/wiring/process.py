@@ -492,6 +492,7 @@ class Wiring:
             ("whip", self.whip),
             ("whep", self.whep),
             ("restream", self.pushes),
+            ("sounds", self.sounds),
             ("spool", self.spool),
             ("hub", self.hub),
             ("sockets", self.sockets),
