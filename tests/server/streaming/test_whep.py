@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -26,13 +28,15 @@ SDP = {"Content-Type": "application/sdp"}
 
 
 @pytest.fixture
-def environment(environment: dict[str, str]) -> dict[str, str]:
+def environment(environment: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
+    changed = request.node.get_closest_marker("settings")
     return environment | {
         "RTC_PORT": "0",
         "RTC_HOST": "127.0.0.1",
         "RTC_CONNECT_TIMEOUT": "2",
         "WHEP_PER_ADDRESS": str(PER_ADDRESS),
         "VIEWER_SECONDS": "3",
+        **(changed.kwargs if changed else {}),
     }
 
 
@@ -200,3 +204,35 @@ async def test_sessions_are_limited_can_be_changed_and_ended_and_do_not_wait_for
         assert gone.status == 404
     assert (await post(http, url, text))[0] == 201
     await eventually(lambda: _empty(http, server), what="nothing left of those that never connected")
+
+
+def held(pid: int) -> tuple[int, int]:
+    """(open files, resident bytes) of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return len(os.listdir(f"/proc/{pid}/fd")), pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.settings(WHEP_PER_ADDRESS="1000")
+async def test_five_hundred_sessions_that_nobody_comes_to_leave_nothing(
+    server: ServerProcess, http: aiohttp.ClientSession, new_user: Any
+) -> None:
+    streamer: User = await new_user("anna")
+    started = await streamer.start()
+    await streamer.push(started["ingest"]["rtmp"], encode=PLAIN)
+    await streamer.until(started["id"], is_state("live"))
+    url, text = started["playback"]["whep"], await offer()
+    assert server._process is not None
+    pid = server._process.pid
+
+    async def abandon(count: int) -> None:
+        for first in range(0, count, 25):
+            answers = await asyncio.gather(*(post(http, url, text) for _ in range(min(25, count - first))))
+            assert {status for status, _, _ in answers} == {201}
+        await eventually(lambda: _empty(http, server), what="nothing left")
+
+    await abandon(500)  # what so many take at once stays with the allocator
+    files, memory = held(pid)
+    await abandon(500)
+    after_files, after_memory = held(pid)
+    assert after_files <= files + 3
+    assert after_memory - memory < 500 * 12 * 1024  # a session alone is more
