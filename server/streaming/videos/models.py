@@ -1,0 +1,282 @@
+"""A video as stored, as other features see it, and as the API shows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+
+from server.kit.http import PageQuery
+
+
+class State(StrEnum):
+    """playable: the lowest rendition is there; ready: all are."""
+
+    UPLOADING = "uploading"
+    PROCESSING = "processing"
+    PLAYABLE = "playable"
+    READY = "ready"
+    FAILED = "failed"
+
+
+PLAYABLE = (State.PLAYABLE, State.READY)
+
+
+class Visibility(StrEnum):
+    PUBLIC = "public"
+    UNLISTED = "unlisted"
+    PRIVATE = "private"
+    FOLLOWERS = "followers"
+    SUBSCRIBERS = "subscribers"
+    PAID = "paid"
+
+
+OPEN = (Visibility.PUBLIC, Visibility.UNLISTED)
+"""Who has the address may watch."""
+
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=140)]
+Description = Annotated[str, msgspec.Meta(max_length=5000)]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """code: stable, for programs; message: a sentence for the person whose video it is."""
+
+    code: str
+    message: str
+
+
+class Rendition(msgspec.Struct, frozen=True):
+    """What can be played. Sizes in pixels; bit_rate: bit/s, the peak."""
+
+    name: str
+    width: int
+    height: int
+    bit_rate: int
+
+
+class Chapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """start: s from the beginning."""
+
+    start: Annotated[float, msgspec.Meta(ge=0, le=604_800)]
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=140)]
+
+
+class Pictures(msgspec.Struct, frozen=True):
+    """Names of objects beside the segments. thumbnails: the candidates, the best first; own: the one that was uploaded;
+    storyboard: the WebVTT file whose cues name the sprites; preview: the moving picture."""
+
+    thumbnails: tuple[str, ...] = ()
+    own: str = ""
+    storyboard: str = ""
+    preview: str = ""
+
+
+class Video(msgspec.Struct, frozen=True):
+    """The row. `version` counts edits by people; `run` counts attempts to process it."""
+
+    id: UUID
+    owner_id: UUID
+    title: str
+    description: str
+    visibility: Visibility
+    state: State
+    progress: float
+    error: Failure | None
+    publish_at: datetime | None
+    published_at: datetime | None
+    source_bytes: int
+    stored_bytes: int
+    duration: float
+    renditions: list[Rendition]
+    pictures: Pictures
+    thumbnail: str | None
+    chapters: list[Chapter] | None
+    run: int
+    likes: int
+    views: int
+    suspended: bool
+    version: int
+    created_at: datetime
+
+    @property
+    def folder(self) -> str:
+        return folder_of(self.id)
+
+
+def folder_of(id: UUID) -> str:
+    """Where all objects of a video are."""
+    return f"videos/{id}"
+
+
+def source_key(id: UUID) -> str:
+    """The file as it was uploaded."""
+    return f"videos/{id}/source"
+
+
+class Watchable(msgspec.Struct, frozen=True):
+    """A video as who hands out its bytes sees it. published: others than the owner may see it, as `visibility` says.
+    duration in s. Objects are under `folder`."""
+
+    id: UUID
+    owner_id: UUID
+    visibility: Visibility
+    state: State
+    published: bool
+    duration: float
+    folder: str
+
+    @property
+    def playable(self) -> bool:
+        return self.state in PLAYABLE
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """What an account may still add. bytes and videos: left; seconds: the longest video."""
+
+    bytes: int
+    videos: int
+    seconds: float
+
+
+class Playback(msgspec.Struct, frozen=True):
+    """Absolute URLs."""
+
+    hls: str
+    dash: str
+
+
+class Owner(msgspec.Struct, frozen=True):
+    id: UUID
+    username: str
+
+
+class UploadedView(msgspec.Struct, frozen=True):
+    """What an upload answers. progress: 0 to 1. playback: null until the lowest rendition is there."""
+
+    id: UUID
+    state: State
+    progress: float
+    playback: Playback | None
+    error: Failure | None
+
+
+class CaptionsView(msgspec.Struct, frozen=True):
+    """language: BCP 47. label: what players show. url: the WebVTT file."""
+
+    language: str
+    label: str
+    cues: int
+    url: str
+
+
+class ThumbnailView(msgspec.Struct, frozen=True):
+    """name: what PUT takes to choose it."""
+
+    name: str
+    url: str
+
+
+class EventView(msgspec.Struct, frozen=True):
+    at: datetime
+    kind: str
+    detail: str
+
+
+class CardView(msgspec.Struct, frozen=True):
+    """A video in a list. duration in s; thumbnail, preview: absolute URLs, preview null until it is made."""
+
+    id: UUID
+    title: str
+    visibility: Visibility
+    state: State
+    progress: float
+    error: Failure | None
+    duration: float
+    thumbnail: str
+    preview: str | None
+    views: int
+    likes: int
+    owner: Owner
+    created_at: datetime
+    published_at: datetime | None
+    publish_at: datetime | None
+
+
+class VideoView(msgspec.Struct, frozen=True):
+    """A video in full. `facts` (of the uploaded file), `events`, `thumbnails` and the bytes are for its owner alone
+    (null for others). liked: whether you like it; null when you are not signed in. channel: of the socket, for its
+    owner, where progress is told."""
+
+    id: UUID
+    version: int
+    title: str
+    description: str
+    visibility: Visibility
+    state: State
+    progress: float
+    error: Failure | None
+    created_at: datetime
+    publish_at: datetime | None
+    published_at: datetime | None
+    duration: float
+    renditions: list[Rendition]
+    playback: Playback | None
+    thumbnail: str
+    preview: str | None
+    storyboard: str | None
+    captions: list[CaptionsView]
+    chapters: list[Chapter]
+    views: int
+    likes: int
+    liked: bool | None
+    owner: Owner
+    channel: str | None
+    facts: dict[str, Any] | None
+    thumbnails: list[ThumbnailView] | None
+    source_bytes: int | None
+    stored_bytes: int | None
+    events: list[EventView] | None
+
+
+class EditBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Only what is given changes. publish_at: others see it from then on; null: at once. thumbnail: a name of
+    `thumbnails`. chapters: null for those of the description."""
+
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType = msgspec.UNSET
+    visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
+    publish_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    thumbnail: Annotated[str, msgspec.Meta(max_length=80)] | msgspec.UnsetType = msgspec.UNSET
+    chapters: Annotated[list[Chapter], msgspec.Meta(max_length=200)] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class SearchQuery(PageQuery, frozen=True, kw_only=True):
+    q: Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="words; the last may be a beginning")]
+
+
+class LikeView(msgspec.Struct, frozen=True):
+    likes: int
+    liked: bool
+
+
+class ViewView(msgspec.Struct, frozen=True):
+    """views: as counted so far; a view counts once enough was watched."""
+
+    views: int
+
+
+class DeletedView(msgspec.Struct, frozen=True):
+    """freed_bytes: what the account's quota has back; the objects go within moments."""
+
+    id: UUID
+    freed_bytes: int
+
+
+class CaptionsBody(msgspec.Struct, forbid_unknown_fields=True):
+    """text: a SubRip (.srt) or WebVTT (.vtt) file. label: what players show; empty: the language's code."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+    label: Annotated[str, msgspec.Meta(max_length=60)] = ""

@@ -1,0 +1,359 @@
+"""All SQL of videos but that of the work on them (`work_store`) and of captions (`captions_store`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from server.kit.ids import uuid7
+from server.streaming.videos.models import (
+    Chapter,
+    Failure,
+    Pictures,
+    Rendition,
+    State,
+    Video,
+    Visibility,
+    Watchable,
+    folder_of,
+)
+from storage.postgres import Connection
+
+# in the order of the fields of Video, but for the error's two
+_COLUMNS = """v.id, v.owner_id, v.title, v.description, v.visibility, v.state, v.progress, v.error_code, v.error,
+    v.publish_at, v.published_at, v.source_bytes, v.stored_bytes, v.duration, v.renditions, v.pictures, v.thumbnail,
+    v.chapters, v.run, v.likes, v.views, v.suspended, v.version, v.created_at"""
+_SELECT = f"select {_COLUMNS} from videos v"
+# a list shows neither
+_CARD = "select " + _COLUMNS.replace("v.description", "''").replace("v.chapters", "null::jsonb")
+SEEN = "v.published_at is not null and v.visibility = 'public' and not v.suspended"
+"""What the partial indexes hold."""
+CANDIDATES = 1000
+"""Of so many, the newest that match, a search shows the best: ranking all would read them all."""
+
+_renditions = msgspec.json.Decoder(list[Rendition]).decode
+_pictures = msgspec.json.Decoder(Pictures).decode
+_chapters = msgspec.json.Decoder(list[Chapter]).decode
+
+
+def as_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _video(row: Any) -> Video:
+    return Video(
+        id=row["id"],
+        owner_id=row["owner_id"],
+        title=row["title"],
+        description=row[3],
+        visibility=Visibility(row["visibility"]),
+        state=State(row["state"]),
+        progress=row["progress"],
+        error=Failure(row["error_code"], row["error"]) if row["error_code"] is not None else None,
+        publish_at=row["publish_at"],
+        published_at=row["published_at"],
+        source_bytes=row["source_bytes"],
+        stored_bytes=row["stored_bytes"],
+        duration=row["duration"],
+        renditions=_renditions(row["renditions"]) if row["renditions"] != "[]" else [],
+        pictures=_pictures(row["pictures"]) if row["pictures"] != "{}" else Pictures(),
+        thumbnail=row["thumbnail"],
+        chapters=_chapters(row[17]) if row[17] is not None else None,
+        run=row["run"],
+        likes=row["likes"],
+        views=row["views"],
+        suspended=row["suspended"],
+        version=row["version"],
+        created_at=row["created_at"],
+    )
+
+
+async def add(
+    conn: Connection,
+    owner_id: UUID,
+    *,
+    title: str,
+    description: str,
+    visibility: Visibility,
+    publish_at: datetime | None,
+) -> UUID:
+    id = uuid7()
+    await conn.execute(
+        """insert into videos (id, owner_id, title, description, visibility, publish_at)
+           values ($1, $2, $3, $4, $5, $6)""",
+        id,
+        owner_id,
+        title,
+        description,
+        visibility,
+        publish_at,
+    )
+    return id
+
+
+async def get(conn: Connection, id: UUID) -> Video | None:
+    row = await conn.fetchrow(_SELECT + " where v.id = $1", id)
+    return _video(row) if row else None
+
+
+async def lock(conn: Connection, id: UUID) -> Video | None:
+    row = await conn.fetchrow(_SELECT + " where v.id = $1 for update", id)
+    return _video(row) if row else None
+
+
+async def watchable(conn: Connection, id: UUID) -> Watchable | None:
+    """None also while its owner is leaving."""
+    row = await conn.fetchrow(
+        """select id, owner_id, visibility, state, published_at is not null as published, duration
+           from videos where id = $1 and not suspended""",
+        id,
+    )
+    if row is None:
+        return None
+    return Watchable(
+        id=row["id"],
+        owner_id=row["owner_id"],
+        visibility=Visibility(row["visibility"]),
+        state=State(row["state"]),
+        published=row["published"],
+        duration=row["duration"],
+        folder=folder_of(id),
+    )
+
+
+async def facts(conn: Connection, id: UUID) -> bytes | None:
+    """What the probe found, as JSON."""
+    found: str | None = await conn.fetchval("select facts from videos where id = $1", id)
+    return found.encode() if found is not None else None
+
+
+async def held(conn: Connection, owner_id: UUID) -> tuple[int, int]:
+    """Bytes and number of the account's videos. Those that failed count while they are there."""
+    row = await conn.fetchrow(
+        "select coalesce(sum(source_bytes), 0)::bigint as bytes, count(*) as videos from videos where owner_id = $1",
+        owner_id,
+    )
+    assert row is not None
+    return row["bytes"], row["videos"]
+
+
+# lists
+
+
+async def of_owner(conn: Connection, owner_id: UUID, limit: int, before: UUID | None) -> list[Video]:
+    rows = await conn.fetch(
+        _CARD + " from videos v where v.owner_id = $1 and ($3::uuid is null or v.id < $3) order by v.id desc limit $2",
+        owner_id,
+        limit,
+        before,
+    )
+    return [_video(row) for row in rows]
+
+
+FEED = _CARD + f" from videos v where {SEEN}"
+_NEWEST = " order by v.published_at desc, v.id desc limit $1"
+
+
+async def feed(conn: Connection, limit: int, before: tuple[datetime, UUID] | None) -> list[Video]:
+    """What everybody may see, the newest first."""
+    if before is None:
+        rows = await conn.fetch(FEED + _NEWEST, limit)
+    else:
+        rows = await conn.fetch(FEED + " and (v.published_at, v.id) < ($2, $3)" + _NEWEST, limit, *before)
+    return [_video(row) for row in rows]
+
+
+SEARCH = f"""
+    with found as materialized (
+        select v.id, v.search from videos v where {SEEN} and v.search @@ to_tsquery('simple', $1)
+        order by v.published_at desc, v.id desc limit {CANDIDATES}
+    ), ranked as (
+        select id, ts_rank(search, to_tsquery('simple', $1)) as rank from found
+    )
+    {_CARD}, r.rank from ranked r join videos v on v.id = r.id
+    where $3::float4 is null or (r.rank, r.id) < ($3, $4)
+    order by r.rank desc, r.id desc limit $2
+"""
+
+
+async def search(
+    conn: Connection, words: str, limit: int, before: tuple[float, UUID] | None
+) -> list[tuple[float, Video]]:
+    """words: a tsquery. The best first, with how good each is."""
+    rows = await conn.fetch(SEARCH, words, limit, *(before or (None, None)))
+    return [(row["rank"], _video(row)) for row in rows]
+
+
+# people
+
+
+async def edit(
+    conn: Connection,
+    id: UUID,
+    *,
+    title: str,
+    description: str,
+    visibility: Visibility,
+    publish_at: datetime | None,
+    published_at: datetime | None,
+    thumbnail: str | None,
+    chapters: list[Chapter] | None,
+) -> None:
+    await conn.execute(
+        """update videos set title = $2, description = $3, visibility = $4, publish_at = $5, published_at = $6,
+               thumbnail = $7, chapters = $8, version = version + 1
+           where id = $1""",
+        id,
+        title,
+        description,
+        visibility,
+        publish_at,
+        published_at,
+        thumbnail,
+        as_json(chapters) if chapters is not None else None,
+    )
+
+
+async def set_pictures(conn: Connection, id: UUID, pictures: Pictures, thumbnail: str | None) -> None:
+    await conn.execute(
+        "update videos set pictures = $2, thumbnail = $3 where id = $1", id, as_json(pictures), thumbnail
+    )
+
+
+async def edited(conn: Connection, id: UUID) -> None:
+    """Something beside the row that its owner edits has changed."""
+    await conn.execute("update videos set version = version + 1 where id = $1", id)
+
+
+async def delete(conn: Connection, id: UUID) -> None:
+    await conn.execute("delete from videos where id = $1", id)
+
+
+async def like(conn: Connection, id: UUID, user_id: UUID) -> int | None:
+    """How many like it then. The row is locked first, so that the count follows the likes, one at a time. None: there
+    is no such video."""
+    if await conn.fetchval("select 1 from videos where id = $1 for update", id) is None:
+        return None
+    await conn.execute(
+        """with added as (
+               insert into video_likes (video_id, user_id) values ($1, $2) on conflict do nothing returning 1
+           ) update videos set likes = likes + 1 where id = $1 and exists (select from added)""",
+        id,
+        user_id,
+    )
+    return await likes(conn, id)
+
+
+async def unlike(conn: Connection, id: UUID, user_id: UUID) -> int | None:
+    if await conn.fetchval("select 1 from videos where id = $1 for update", id) is None:
+        return None
+    await conn.execute(
+        """with gone as (
+               delete from video_likes where video_id = $1 and user_id = $2 returning 1
+           ) update videos set likes = likes - 1 where id = $1 and exists (select from gone)""",
+        id,
+        user_id,
+    )
+    return await likes(conn, id)
+
+
+async def likes(conn: Connection, id: UUID) -> int:
+    return int(await conn.fetchval("select likes from videos where id = $1", id))
+
+
+async def liked(conn: Connection, id: UUID, user_id: UUID) -> bool:
+    return bool(
+        await conn.fetchval("select exists (select from video_likes where video_id = $1 and user_id = $2)", id, user_id)
+    )
+
+
+async def add_views(conn: Connection, views: Mapping[UUID, int]) -> None:
+    """Counted by who knows what was watched. Videos that are gone are left out."""
+    await conn.executemany("update videos set views = views + $2 where id = $1", sorted(views.items()))
+
+
+async def views(conn: Connection, id: UUID) -> int:
+    return int(await conn.fetchval("select views from videos where id = $1", id) or 0)
+
+
+# time
+
+
+async def due(conn: Connection, at: datetime, limit: int) -> list[UUID]:
+    """Playable ones whose time has come; locked, those that somebody else has in hand left out."""
+    rows = await conn.fetch(
+        """select id from videos where published_at is null and publish_at <= $1 and state in ('playable', 'ready')
+           order by publish_at limit $2 for update skip locked""",
+        at,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def publish(conn: Connection, ids: Collection[UUID]) -> None:
+    """As of the time that was set, or of now."""
+    await conn.execute(
+        """update videos set published_at = coalesce(publish_at, now()) where id = any($1::uuid[])
+           and published_at is null""",
+        list(ids),
+    )
+
+
+# what happened
+
+
+async def add_event(conn: Connection, id: UUID, kind: str, detail: str) -> None:
+    await conn.execute(
+        "insert into video_events (id, video_id, kind, detail) values ($1, $2, $3, $4)", uuid7(), id, kind, detail
+    )
+
+
+async def events(conn: Connection, id: UUID, limit: int) -> list[Any]:
+    """The newest first: at, kind, detail."""
+    return list(
+        await conn.fetch(
+            "select at, kind, detail from video_events where video_id = $1 order by id desc limit $2", id, limit
+        )
+    )
+
+
+# a person who leaves
+
+
+async def set_suspended(conn: Connection, owner_id: UUID, suspended: bool) -> None:
+    await conn.execute("update videos set suspended = $2 where owner_id = $1", owner_id, suspended)
+
+
+async def all_of_owner(conn: Connection, owner_id: UUID, after: UUID | None, limit: int) -> list[Video]:
+    rows = await conn.fetch(
+        _SELECT + " where v.owner_id = $1 and ($2::uuid is null or v.id > $2) order by v.id limit $3",
+        owner_id,
+        after,
+        limit,
+    )
+    return [_video(row) for row in rows]
+
+
+async def delete_some(conn: Connection, owner_id: UUID, limit: int) -> list[UUID]:
+    rows = await conn.fetch(
+        "delete from videos where id in (select id from videos where owner_id = $1 limit $2) returning id",
+        owner_id,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def likes_of(conn: Connection, user_id: UUID, after: UUID | None, limit: int) -> list[Any]:
+    return list(
+        await conn.fetch(
+            """select video_id, created_at from video_likes where user_id = $1 and ($2::uuid is null or video_id > $2)
+               order by video_id limit $3""",
+            user_id,
+            after,
+            limit,
+        )
+    )
