@@ -375,7 +375,7 @@ class Wiring:
         await start_rtc(self.rtc, settings)
         self._closing.push_async_callback(self.rtc.close)
         self.ice_servers = IceServers(settings)
-        self.whip = publishing(self.rtc, self.director, self.identity, settings)
+        self.whip = publishing(self.rtc, self.director, settings)
         self.whep = watching(self.rtc, self.director, self.database, self.viewers, self.sounds, settings)
         self.whep.start()
         self.identity.on_ended(self.whep.ended)

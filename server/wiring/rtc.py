@@ -7,7 +7,6 @@ from media.egress.whep import ViewerOptions
 from media.ingest.whip import WhipOptions
 from media.rtc.options import RtcOptions
 from media.rtc.port import RtcPort
-from server.identity.service import Identity
 from server.settings import SettingError, Settings
 from server.streaming.broadcasts.director import Director
 from server.streaming.playback.viewers import Viewers
@@ -52,11 +51,10 @@ async def start_rtc(port: RtcPort, settings: Settings) -> None:
         ) from None
 
 
-def publishing(port: RtcPort, director: Director, identity: Identity, settings: Settings) -> Whips:
+def publishing(port: RtcPort, director: Director, settings: Settings) -> Whips:
     return Whips(
         port,
         director,
-        identity,
         PublisherLimits(settings.whip_most, settings.whip_per_address),
         WhipOptions(
             max_bitrate=settings.ingest_max_bitrate,

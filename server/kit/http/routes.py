@@ -51,6 +51,7 @@ class Route:
     idempotent: bool
     if_match: bool | str  # "required": a request without it is refused
     audit: str | None
+    other_tokens: str
     file_body: tuple[str, ...]
     file_result: tuple[str, ...]
     ranges: bool
@@ -103,6 +104,7 @@ class Routes:
         idempotent: bool = False,
         if_match: bool | str = False,
         audit: str | None = None,
+        other_tokens: str = "",
         file_body: Sequence[str] = (),
         file_result: Sequence[str] = (),
         ranges: bool = False,
@@ -120,6 +122,7 @@ class Routes:
         idempotent: takes Idempotency-Key; all that the handler writes is then one transaction with the stored answer.
         if_match: takes If-Match (`required`: refuses its absence); the service calls `call.if_match.check(version)`.
         audit: the security event that is recorded in the transaction of what the route has done, with `call.note`.
+        other_tokens: bearers that begin so are no tokens of accounts: the handler judges them, and there is no caller.
         file_body: media types of a body that the handler reads itself. file_result: of an answer that it sends itself.
         ranges: the handler sends a part when Range asks for one, as 206 or 416.
         """
@@ -169,6 +172,7 @@ class Routes:
                     idempotent=idempotent,
                     if_match=if_match,
                     audit=audit,
+                    other_tokens=other_tokens,
                     file_body=tuple(file_body),
                     file_result=tuple(file_result),
                     ranges=ranges,

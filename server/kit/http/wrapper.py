@@ -65,6 +65,8 @@ def wrap(route: Route, edge: Edge, kind: RouteClass, limits: Limits) -> Callable
     async def identify(request: web.Request, call: Call) -> Caller | None:
         try:
             token = bearer(request)
+            if route.other_tokens and token is not None and token.startswith(route.other_tokens):
+                return None
             caller = None if token is None else await authenticate(token)
             if needed and caller is None:
                 raise Unauthorized()

@@ -7,27 +7,29 @@ from aiohttp import web
 from media.rtc.port import RtcPort
 from server.kit.http import Access, Call, Routes
 from server.kit.http.wrapper import bearer
-from server.kit.problems import Forbidden, Unauthorized
 from server.streaming.addresses import WHIP_PATH
+from server.streaming.channels.service import KEY_PREFIX
 from server.streaming.iceservers import IceServers
 from server.streaming.negotiation import FRAGMENT, OFFER_ERRORS, PATCH_ERRORS, SDP, answered, patched, read_offer
 from server.streaming.whip.errors import REFUSALS, NoRoom, NoSuchSession, TooManySessions
-from server.streaming.whip.service import Whips
+from server.streaming.whip.service import Proof, Whips
 
-_WHO = (Unauthorized, Forbidden)
+
+def _proof(call: Call) -> Proof:
+    return Proof.of(call.caller, bearer(call.request))
 
 
 def routes(whips: Whips, port: RtcPort, ice: IceServers, max_sdp: int) -> Routes:
-    """The bearer may be a stream key, which only the service can read: the routes are open to the kit."""
     api = Routes(tag="live")
 
     @api.post(
         WHIP_PATH,
         status=201,
-        access=Access.OPEN,
+        access=Access.USER,
+        other_tokens=KEY_PREFIX,
         file_body=(SDP,),
         file_result=(SDP,),
-        errors=(*_WHO, *REFUSALS, TooManySessions, NoRoom, *OFFER_ERRORS),
+        errors=(*REFUSALS, TooManySessions, NoRoom, *OFFER_ERRORS),
         summary="Go live by WebRTC",
     )
     async def publish(call: Call) -> web.Response:
@@ -35,34 +37,36 @@ def routes(whips: Whips, port: RtcPort, ice: IceServers, max_sdp: int) -> Routes
         API key (`live:write`) of the channel's owner. The answer has all our candidates; `Location` is the session, for
         DELETE and PATCH with the same bearer; `Link` has the STUN and TURN servers. Within the reconnect window the
         broadcast goes on, also when it was pushed to by RTMP before."""
-        proof = await whips.proof(bearer(call.request))
+        proof = _proof(call)
         offer = await read_offer(call, max_sdp)
         session, sdp = await whips.open(offer, proof, address=call.address, encoder=call.user_agent)
         return answered(session, sdp, f"{WHIP_PATH}/{session.id}", ice.links())
 
     @api.patch(
         WHIP_PATH + "/{session}",
-        access=Access.OPEN,
+        access=Access.USER,
+        other_tokens=KEY_PREFIX,
         file_body=(FRAGMENT,),
         file_result=(FRAGMENT,),
-        errors=(*_WHO, NoSuchSession, *PATCH_ERRORS),
+        errors=(NoSuchSession, *PATCH_ERRORS),
         summary="Candidates, or ICE anew",
     )
     async def patch(call: Call, session: str) -> web.Response:
         """204 for candidates, which the server does not need; with `If-Match: *` and new credentials ICE begins anew,
         and the answer has the server's."""
-        found = whips.find(session, await whips.proof(bearer(call.request)))
+        found = whips.find(session, _proof(call))
         return await patched(call, found, port.candidates(), max_sdp)
 
     @api.delete(
         WHIP_PATH + "/{session}",
         status=200,
-        access=Access.OPEN,
-        errors=(*_WHO, NoSuchSession),
+        access=Access.USER,
+        other_tokens=KEY_PREFIX,
+        errors=(NoSuchSession,),
         summary="Stop sending",
     )
     async def stop(call: Call, session: str) -> None:
         """The broadcast waits for its publisher to come back; `POST /live/end` ends it."""
-        whips.end(whips.find(session, await whips.proof(bearer(call.request))))
+        whips.end(whips.find(session, _proof(call)))
 
     return api

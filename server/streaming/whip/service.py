@@ -21,16 +21,15 @@ from media.rtc.options import CannotServe
 from media.rtc.peer import Peer
 from media.rtc.port import RtcPort
 from media.samples import Codec, Kind
-from server.kit.auth import Authenticator
+from server.kit.auth import Caller
 from server.kit.limits import address_key
-from server.kit.problems import Forbidden, Unauthorized
+from server.kit.problems import Unauthorized
 from server.streaming.channels.service import KEY_PREFIX, hash_key
 from server.streaming.negotiation import refusal
 from server.streaming.whip import errors
 
 TAKEN = tuple(Wanted(codec) for codec in (Codec.H264, Codec.AV1, Codec.VP9, Codec.OPUS))
 """What HLS can carry, in our order: H.264 plays everywhere."""
-SCOPE = "live:write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,15 @@ class Proof:
 
     key: str
     account: str
+
+    @classmethod
+    def of(cls, caller: Caller | None, token: str | None) -> Proof:
+        """caller: whose the token is, None when it is a stream key."""
+        if caller is not None:
+            return cls("", str(caller.user_id))
+        if token is None or not token.startswith(KEY_PREFIX):
+            raise Unauthorized("Send the stream key, or an access token, as Authorization: Bearer …")
+        return cls(token, "")
 
     @property
     def digest(self) -> bytes:
@@ -65,12 +73,9 @@ class Session:
 
 
 class Whips:
-    def __init__(
-        self, port: RtcPort, gate: Gate, authenticator: Authenticator, limits: Limits, options: WhipOptions
-    ) -> None:
+    def __init__(self, port: RtcPort, gate: Gate, limits: Limits, options: WhipOptions) -> None:
         self._port = port
         self._gate = gate
-        self._authenticator = authenticator
         self._limits = limits
         self._options = options
         self._sessions: dict[str, Session] = {}
@@ -88,17 +93,6 @@ class Whips:
             "connected": sum(session.link.connected for session in self._sessions.values()),
             "opened": self._opened,
         }
-
-    async def proof(self, token: str | None) -> Proof:
-        """Raises Unauthorized, and Forbidden for an API key without the scope."""
-        if token is None:
-            raise Unauthorized("Send the stream key, or an access token, as Authorization: Bearer …")
-        if token.startswith(KEY_PREFIX):
-            return Proof(token, "")
-        caller = await self._authenticator.authenticate(token)
-        if caller.scopes is not None and SCOPE not in caller.scopes:
-            raise Forbidden(f"This API key has not the scope {SCOPE}.")
-        return Proof("", str(caller.user_id))
 
     async def open(self, offer: Description, proof: Proof, *, address: str, encoder: str) -> tuple[Session, str]:
         """A session for this offer, and the answer (SDP). Raises Problems."""
