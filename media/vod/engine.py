@@ -1,0 +1,107 @@
+"""The calls of the engine. Each runs a child of its own, and holds nothing when it returns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from media.vod.facts import SourceFacts
+from media.vod.options import Limits
+from media.vod.plan import Plan
+from media.vod.results import AudioResult, ChunkResult, Pictures
+from media.vod.work import Progress, run
+
+PICTURES = re.compile(r"thumb-[0-9]{1,3}\.jpg|story\.vtt|story-[0-9]{1,3}\.jpg|preview\.webp")
+
+
+class ChunkRequest(msgspec.Struct, array_like=True):
+    plan: Plan
+    number: int
+    rungs: tuple[str, ...]
+
+
+async def probe(source: Path, limits: Limits | None = None) -> SourceFacts:
+    """What is in this file, found out by reading all of it. Raises BadSource, EngineFailed."""
+    limits = limits or Limits()
+    answer = await run("media.vod.probe", source, msgspec.msgpack.encode(limits), limits, seconds=limits.probe_seconds)
+    return msgspec.msgpack.decode(answer, type=SourceFacts)
+
+
+async def encode_chunk(
+    source: Path,
+    plan: Plan,
+    number: int,
+    rungs: Sequence[str],
+    folder: Path,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> ChunkResult:
+    """Encodes plan.chunks[number] in these rungs (names; all of them decoded once) into the folder.
+
+    Writes `v-{rung}-{n}.m4s` and, each time the same, `v-{rung}-init.mp4`. To run twice is harmless. Raises BadSource
+    when nothing of it can be decoded, EngineFailed when the child died or was too slow, LookupError for a rung or
+    chunk that is not in the plan.
+    """
+    limits = limits or Limits()
+    chunk = plan.chunks[number]
+    names = tuple(plan.rung(name).name for name in rungs)
+    numbers = range(chunk.first, chunk.first + chunk.count)
+    expected = {f"v-{name}-{n}.m4s" for name in names for n in numbers} | {f"v-{name}-init.mp4" for name in names}
+    answer = await run(
+        "media.vod.encode",
+        source,
+        msgspec.msgpack.encode(ChunkRequest(plan, number, names)),
+        limits,
+        seconds=limits.work_seconds,
+        folder=folder,
+        may_write=expected.__contains__,
+        progress=progress,
+    )
+    return msgspec.msgpack.decode(answer, type=ChunkResult)
+
+
+async def encode_audio(
+    source: Path, plan: Plan, folder: Path, progress: Progress | None = None, limits: Limits | None = None
+) -> AudioResult:
+    """The sound in one piece, into `a-init.mp4` and `a-{n}.m4s`. The plan must have audio. Raises as encode_chunk."""
+    if plan.audio is None:
+        raise LookupError("audio")
+    limits = limits or Limits()
+    expected = {f"a-{n}.m4s" for n in range(plan.segments)} | {"a-init.mp4"}
+    answer = await run(
+        "media.vod.sound",
+        source,
+        msgspec.msgpack.encode(plan),
+        limits,
+        seconds=limits.work_seconds,
+        folder=folder,
+        may_write=expected.__contains__,
+        progress=progress,
+    )
+    return msgspec.msgpack.decode(answer, type=AudioResult)
+
+
+async def make_pictures(
+    source: Path, plan: Plan, folder: Path, progress: Progress | None = None, limits: Limits | None = None
+) -> Pictures:
+    """`thumb-{n}.jpg` to choose from, `story.vtt` with `story-{n}.jpg`, `preview.webp`. The plan must have pictures.
+
+    What of it cannot be made (a damaged place, a single frame) is left out; raises EngineFailed, LookupError.
+    """
+    if not plan.rungs:
+        raise LookupError("video")
+    limits = limits or Limits()
+    answer = await run(
+        "media.vod.pictures",
+        source,
+        msgspec.msgpack.encode(plan),
+        limits,
+        seconds=limits.work_seconds,
+        folder=folder,
+        may_write=lambda name: PICTURES.fullmatch(name) is not None,
+        progress=progress,
+    )
+    return msgspec.msgpack.decode(answer, type=Pictures)
