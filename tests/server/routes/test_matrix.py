@@ -15,6 +15,7 @@ from tests.support import eventually
 
 PUBLIC_ACTS = {
     "POST /api/v1/live/{id}/join",  # whoever knows a broadcast may watch it
+    "POST /api/v1/live/{id}/whep",
     "POST /api/v1/live/{id}/chat",  # and, signed in, write beside it
     "PUT /api/v1/live/{id}/chat/{message_id}/reactions/{emoji}",  # and react to what others wrote
     "DELETE /api/v1/live/{id}/chat/{message_id}/reactions/{emoji}",
