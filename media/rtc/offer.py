@@ -7,6 +7,7 @@ what does not fit is rejected with port 0, and the offer as a whole only when no
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ HIGHEST_LEVEL = "34"
 MAX_LAYERS = 4
 """Simulcast streams that are taken of one section."""
 _RTP = frozenset(("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/TLS/RTP/SAVPF", "RTP/SAVPF"))
+_LEVEL = re.compile(r"[0-9A-Fa-f]{6}")
 _FEEDBACK = ("nack", "nack pli", "ccm fir", "transport-cc", "goog-remb")
 _BOTH_WAYS = (MID, TRANSPORT_CC, ABS_SEND_TIME)
 _RECEIVED = (*_BOTH_WAYS, RID, REPAIRED_RID, AUDIO_LEVEL)
@@ -294,10 +296,7 @@ def _h264(format: RtpFormat, receive: bool) -> bool:
     if format.parameters.get("packetization-mode", "0") not in (("0", "1") if receive else ("1",)):
         return False
     level = format.parameters.get("profile-level-id", "420010")
-    try:
-        return len(level) == 6 and int(level, 16) >> 16 in (0x42, 0x4D, 0x58, 0x64)
-    except ValueError:
-        return False
+    return _LEVEL.fullmatch(level) is not None and int(level, 16) >> 16 in (0x42, 0x4D, 0x58, 0x64)
 
 
 def _opus(format: RtpFormat, _receive: bool) -> bool:

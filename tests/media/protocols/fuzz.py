@@ -14,7 +14,7 @@ import atheris
 
 with atheris.instrument_imports(include=["media"]):
     from media.ingest.intake import Intake
-    from media.protocols import aac, amf, av1, h26x, opus, stun, vp9
+    from media.protocols import aac, amf, av1, h26x, opus, sdp, stun, vp9
     from media.protocols.errors import ProtocolError
     from media.protocols.rtmp.chunks import Message
     from media.protocols.rtmp.client import RtmpClient, Target
@@ -47,6 +47,8 @@ READERS = (
     amf.decode,
     amf.decode_envelope,
     stun.parse,
+    sdp.Description.parse,
+    sdp.Fragment.parse,
     h26x.parse_sps,
     h26x.parameter_sets,
     av1.build_av1c,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,36 @@ def test_why_a_section_is_rejected(replacement: tuple[str, str], words: str) -> 
 def test_an_offer_without_a_transport_cannot_be_answered(line: str) -> None:
     with pytest.raises(SdpError, match="a=ice-ufrag or a=ice-pwd"):
         take(changed("obs", (line + "\r\n", "")), TAKEN, receive=True)
+
+
+@pytest.mark.parametrize("path", sorted(OFFERS.glob("*.sdp")), ids=lambda path: path.stem)
+def test_damaged_offers_are_answered_or_refused(path: Path) -> None:
+    """Bytes changed, lines left out, doubled and swapped: an answer that can be read, or an SdpError."""
+    chance = random.Random(path.stem)
+    whole = path.read_bytes()
+    answers = 0
+    wanted, receive = [Wanted(Codec.H264, 0x4D), *TAKEN[1:]], path.stem != "chromium-whep"
+    for _ in range(300):
+        lines = whole.splitlines(keepends=True)
+        for _ in range(chance.randrange(1, 4)):
+            at = chance.randrange(len(lines))
+            how = chance.randrange(4)
+            if how == 0:
+                del lines[at]
+            elif how == 1:
+                lines.insert(chance.randrange(len(lines)), lines[at])
+            else:
+                spoiled = bytearray(lines[at])
+                spoiled[chance.randrange(len(spoiled))] = chance.randrange(256)
+                lines[at] = bytes(spoiled)
+        try:
+            agreement = take(
+                Description.parse(b"".join(lines)),
+                [Wanted(Codec.H264, 0x4D), *TAKEN[1:]],
+                receive=path.stem != "chromium-whep",
+            )
+        except SdpError:
+            continue
+        answer_of(agreement)
+        answers += 1
+    assert answers
