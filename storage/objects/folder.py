@@ -93,6 +93,10 @@ class FolderStore:
         for item in found:
             yield item
 
+    def path_of(self, key: str) -> Path:
+        """Where an object is. `key` is checked by the caller."""
+        return self._root / key
+
     # for a thread: LocalStore
 
     def place(self, key: str, path: Path) -> None:

@@ -7,12 +7,14 @@ put, and a multipart upload that the server has forgotten is begun again from th
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
@@ -27,6 +29,8 @@ _SINGLE = 16 * 1024 * 1024
 """Up to this many bytes an object is one request; above it is uploaded in parts."""
 _PART = 8 * 1024 * 1024
 _MOST_PARTS = 9_000
+_QUICK = 64 * 1024
+"""Up to this many bytes a digest is worked out in the loop."""
 _UPLOAD_ATTEMPTS = 3
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
@@ -51,7 +55,8 @@ class S3Store:
             read_timeout=30,
             max_pool_connections=32,
             retries={"mode": "standard", "max_attempts": 3},
-            s3={"addressing_style": "path"},
+            # bodies are held by Content-MD5, which is worked out beside the loop; signing them would read them in it
+            s3={"addressing_style": "path", "payload_signing_enabled": False},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -81,11 +86,17 @@ class S3Store:
         check_key(key)
         for attempt in (1, 2):
             try:
-                with self._said(f"put {key}"):
-                    await self._s3.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=content_type)
+                with self.said(f"put {key}"):
+                    await self.client.put_object(
+                        Bucket=self._bucket,
+                        Key=key,
+                        Body=data,
+                        ContentType=content_type,
+                        ContentMD5=await _digest(data),
+                    )
                 return
             except StoreError as error:
-                if attempt == 2 or _code(error.__cause__) != "NoSuchBucket":
+                if attempt == 2 or code_of(error.__cause__) != "NoSuchBucket":
                     raise
                 await self._make_bucket()
 
@@ -103,9 +114,26 @@ class S3Store:
                 await self._put_parts(key, path, size, content_type)
                 return
             except StoreError as error:
-                if attempt == _UPLOAD_ATTEMPTS or _code(error.__cause__) not in ("NoSuchUpload", "NoSuchBucket"):
+                if attempt == _UPLOAD_ATTEMPTS or code_of(error.__cause__) not in ("NoSuchUpload", "NoSuchBucket"):
                     raise
                 await self._make_bucket()
+
+    async def put_open(self, key: str, file: IO[bytes], size: int, digest: bytes) -> None:
+        """Store `size` bytes of an open file from its beginning. digest: their MD5. The file stays open."""
+        check_key(key)
+        tag = base64.b64encode(digest).decode()
+        for attempt in (1, 2):
+            try:
+                with self.said(f"put {key}"):
+                    await self.client.put_object(
+                        Bucket=self._bucket, Key=key, Body=file, ContentLength=size, ContentMD5=tag
+                    )
+                return
+            except StoreError as error:
+                if attempt == 2 or code_of(error.__cause__) != "NoSuchBucket":
+                    raise
+                await self._make_bucket()
+                file.seek(0)
 
     async def get(self, key: str, start: int | None = None, end: int | None = None) -> bytes | None:
         check_key(key)
@@ -116,12 +144,12 @@ class S3Store:
         # The last byte is part of an HTTP range.
         extra = {"Range": f"bytes={begin}-{'' if end is None else end - 1}"} if ranged else {}
         try:
-            with self._said(f"get {key}"):
-                answer = await self._s3.get_object(Bucket=self._bucket, Key=key, **extra)
+            with self.said(f"get {key}"):
+                answer = await self.client.get_object(Bucket=self._bucket, Key=key, **extra)
                 async with answer["Body"] as body:
                     data: bytes = await body.read()
         except StoreError as error:
-            code = _code(error.__cause__)
+            code = code_of(error.__cause__)
             if code in _ABSENT or code == "NoSuchBucket":
                 return None
             if code in ("InvalidRange", "416"):
@@ -135,10 +163,10 @@ class S3Store:
     async def size(self, key: str) -> int | None:
         check_key(key)
         try:
-            with self._said(f"head {key}"):
-                answer = await self._s3.head_object(Bucket=self._bucket, Key=key)
+            with self.said(f"head {key}"):
+                answer = await self.client.head_object(Bucket=self._bucket, Key=key)
         except StoreError as error:
-            if _code(error.__cause__) in (*_ABSENT, "NoSuchBucket"):
+            if code_of(error.__cause__) in (*_ABSENT, "NoSuchBucket"):
                 return None
             raise
         return int(answer["ContentLength"])
@@ -147,8 +175,10 @@ class S3Store:
         wanted = [check_key(key) for key in keys]
         for at in range(0, len(wanted), 1000):
             objects = [{"Key": key} for key in wanted[at : at + 1000]]
-            with self._said(f"delete {len(objects)} objects"):
-                answer = await self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+            with self.said(f"delete {len(objects)} objects"):
+                answer = await self.client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
+                )
             errors = [error for error in answer.get("Errors", ()) if error.get("Code") not in _ABSENT]
             if errors:
                 raise StoreError(f"S3 {self._endpoint}: delete {errors[0].get('Key')}: {errors[0].get('Message')}")
@@ -170,10 +200,10 @@ class S3Store:
         token: dict[str, str] = {}
         while True:
             try:
-                with self._said(f"list {prefix}"):
-                    page = await self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **token)
+                with self.said(f"list {prefix}"):
+                    page = await self.client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **token)
             except StoreError as error:
-                if _code(error.__cause__) == "NoSuchBucket":
+                if code_of(error.__cause__) == "NoSuchBucket":
                     return
                 raise
             for item in page.get("Contents", ()):
@@ -183,18 +213,23 @@ class S3Store:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     @property
-    def _s3(self) -> Any:
+    def bucket(self) -> str:
+        return self._bucket
+
+    @property
+    def client(self) -> Any:
+        """aiobotocore's. Raises StoreError when there is none."""
         if self._client is None:
             raise StoreError("the S3 store is not started")
         return self._client
 
     async def _make_bucket(self) -> None:
-        with self._said(f"bucket {self._bucket}"):
+        with self.said(f"bucket {self._bucket}"):
             try:
-                await self._s3.head_bucket(Bucket=self._bucket)
+                await self.client.head_bucket(Bucket=self._bucket)
                 return
             except ClientError as error:
-                if _code(error) not in (*_ABSENT, "NoSuchBucket"):
+                if code_of(error) not in (*_ABSENT, "NoSuchBucket"):
                     raise
             where = (
                 {}
@@ -202,31 +237,46 @@ class S3Store:
                 else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
             )
             try:
-                await self._s3.create_bucket(Bucket=self._bucket, **where)
+                await self.client.create_bucket(Bucket=self._bucket, **where)
             except ClientError as error:
-                if _code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
 
     async def _put_parts(self, key: str, path: Path, size: int, content_type: str) -> None:
         part_size = max(_PART, -(-size // _MOST_PARTS))
         name = {"Bucket": self._bucket, "Key": key}
-        with self._said(f"put {key}"):
-            upload = (await self._s3.create_multipart_upload(**name, ContentType=content_type))["UploadId"]
+        with self.said(f"put {key}"):
+            upload = (await self.client.create_multipart_upload(**name, ContentType=content_type))["UploadId"]
             try:
                 parts = []
                 for number, at in enumerate(range(0, size, part_size), 1):
                     body = await asyncio.to_thread(_read, path, at, part_size)
-                    answer = await self._s3.upload_part(**name, UploadId=upload, PartNumber=number, Body=body)
-                    parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-                await self._s3.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
+                    parts.append({"PartNumber": number, "ETag": await self.put_part(key, upload, number, body)})
+                await self.client.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
             except BaseException:
-                # Parts of an upload nobody finishes are paid for; a server that is away cleans up by its own rules.
-                with contextlib.suppress(BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError):
-                    await self._s3.abort_multipart_upload(**name, UploadId=upload)
+                await self.forget_upload(key, upload)
                 raise
 
+    async def put_part(self, key: str, upload: str, number: int, data: bytes | bytearray) -> str:
+        """Of a multipart upload; its tag. Raises what the libraries raise."""
+        answer = await self.client.upload_part(
+            Bucket=self._bucket,
+            Key=key,
+            UploadId=upload,
+            PartNumber=number,
+            Body=data,
+            ContentMD5=await _digest(data),
+        )
+        return str(answer["ETag"])
+
+    async def forget_upload(self, key: str, upload: str) -> None:
+        """Parts of a multipart upload nobody finishes are paid for; a server that is away cleans up by its own rules.
+        Never raises."""
+        with contextlib.suppress(BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError):
+            await self.client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+
     @contextmanager
-    def _said(self, what: str) -> Iterator[None]:
+    def said(self, what: str) -> Iterator[None]:
         """Whatever the libraries raise becomes a StoreError that says what was tried; its cause is the original."""
         try:
             yield
@@ -234,8 +284,17 @@ class S3Store:
             raise StoreError(f"S3 {self._endpoint}: {what}: {error or type(error).__name__}") from error
 
 
-def _code(error: BaseException | None) -> str:
+def code_of(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+async def _digest(data: bytes | bytearray) -> str:
+    """For Content-MD5: the store refuses what did not come whole."""
+    if len(data) > _QUICK:
+        found = await asyncio.to_thread(hashlib.md5, data, usedforsecurity=False)
+    else:
+        found = hashlib.md5(data, usedforsecurity=False)
+    return base64.b64encode(found.digest()).decode()
 
 
 def _read(path: Path, at: int, length: int) -> bytes:
