@@ -49,7 +49,6 @@ class Options(msgspec.Struct, frozen=True):
     """codec: h264, hevc or av1. ladder: from low to high. highest: name of the highest rung to make, "" for all.
 
     segment_seconds: the grid that all renditions are cut on. chunk_seconds: what one job encodes, a multiple of it.
-    preset and quality (CRF): of x264 or x265; preset is translated for AV1. hardware: use an encoder of the machine's
     graphics processor where one answers, else the processor. audio_bit_rate: bit/s of stereo AAC.
     pass_through: a source track that fits is carried as it is, as the top rung.
     """
@@ -61,6 +60,5 @@ class Options(msgspec.Struct, frozen=True):
     chunk_seconds: float = 60.0
     preset: str = "veryfast"
     quality: int = 23
-    hardware: bool = False
     audio_bit_rate: int = 128_000
     pass_through: bool = True

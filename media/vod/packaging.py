@@ -14,6 +14,7 @@ import msgspec
 
 from media.package import dash, hls
 from media.package.journal import Init
+from media.samples import VIDEO_TIMESCALE
 from media.vod.errors import BadSource
 from media.vod.plan import Plan
 from media.vod.results import AudioResult, ChunkResult, Made, Segment
@@ -33,18 +34,18 @@ def package(plan: Plan, results: Iterable[ChunkResult], audio: AudioResult | Non
     if plan.audio is not None and sound is None:
         return {}
     if not plan.rungs:
-        return _files([], sound, whole=True) if sound is not None and sound.segments else {}
+        return _files(plan, [], sound, whole=True) if sound is not None and sound.segments else {}
     videos = _joined(plan, results)
     whole = [made for made in videos if len(made.segments) == plan.segments]
     if whole:
-        return _files(whole, sound, whole=True)
+        return _files(plan, whole, sound, whole=True)
     if not videos:
         return {}
     begun = max(videos, key=lambda made: len(made.segments))
     end = begun.segments[-1].number
     if sound is not None:
         sound = msgspec.structs.replace(sound, segments=tuple(s for s in sound.segments if s.number <= end))
-    return _files([begun], sound, whole=False)
+    return _files(plan, [begun], sound, whole=False)
 
 
 def check_loss(results: Iterable[ChunkResult]) -> None:
@@ -75,14 +76,14 @@ def _joined(plan: Plan, results: Iterable[ChunkResult]) -> list[Made]:
     return joined
 
 
-def _files(videos: Sequence[Made], sound: Made | None, *, whole: bool) -> dict[str, bytes]:
+def _files(plan: Plan, videos: Sequence[Made], sound: Made | None, *, whole: bool) -> dict[str, bytes]:
     made = [*videos, *([sound] if sound is not None and sound.segments else [])]
     listed = [hls.Listed(_init(x), f"{x.letter}.m3u8", _peak(x), _average(x)) for x in made]
     files = {f"{x.letter}.m3u8": _playlist(x, whole=whole).encode() for x in made}
     peak, average = sum(x.peak for x in listed), sum(x.average for x in listed)
     files[MULTIVARIANT] = hls.multivariant(listed, peak, average).encode()
     if whole:
-        files[MANIFEST] = _manifest(videos, made[len(videos) :]).encode()
+        files[MANIFEST] = _manifest(plan, videos, made[len(videos) :]).encode()
     return files
 
 
@@ -102,14 +103,13 @@ def _playlist(made: Made, *, whole: bool) -> str:
     return "".join(lines)
 
 
-def _manifest(videos: Sequence[Made], sounds: Sequence[Made]) -> str:
+def _manifest(plan: Plan, videos: Sequence[Made], sounds: Sequence[Made]) -> str:
     made = [*videos, *sounds]
-    length = max(_end(x) for x in made)
     longest = max(segment.duration / x.scale for x in made for segment in x.segments)
     out = [
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" profiles="urn:mpeg:dash:profile:isoff-live:2011"'
-        f' mediaPresentationDuration="{dash.seconds(length)}" minBufferTime="PT2S"'
+        f' mediaPresentationDuration="{dash.seconds(max(_length(x) for x in made))}" minBufferTime="PT2S"'
         f' maxSegmentDuration="{dash.seconds(math.ceil(longest))}"><Period id="p0" start="PT0S">'
     ]
     for number, (letter, group) in enumerate((("v", videos), ("a", sounds)), start=1):
@@ -117,7 +117,8 @@ def _manifest(videos: Sequence[Made], sounds: Sequence[Made]) -> str:
             continue
         out.append(dash.adaptation_head(number, letter))
         for x in group:
-            out.append(dash.representation_head(x.letter, _init(x), 0, x.segments[0].number, _peak(x)))
+            lead = round(plan.lead * x.scale / VIDEO_TIMESCALE)
+            out.append(dash.representation_head(x.letter, _init(x), lead, x.segments[0].number, _peak(x)))
             out += [f'<S t="{segment.start}" d="{segment.duration}"/>' for segment in x.segments]
             out.append(dash.REPRESENTATION_END)
         out.append("</AdaptationSet>")
@@ -142,13 +143,12 @@ def _init(made: Made) -> Init:
     )
 
 
-def _end(made: Made) -> float:
-    last = made.segments[-1]
-    return (last.start + last.duration) / made.scale
+def _length(made: Made) -> float:
+    return sum(segment.duration for segment in made.segments) / made.scale
 
 
 def _average(made: Made) -> int:
-    return max(1, hls.bandwidth(sum(s.size for s in made.segments), _end(made) - made.segments[0].start / made.scale))
+    return max(1, hls.bandwidth(sum(segment.size for segment in made.segments), _length(made)))
 
 
 def _peak(made: Made) -> int:

@@ -19,6 +19,9 @@ from media.vod.errors import BadSource
 from media.vod.facts import AudioFacts, SourceFacts, VideoFacts
 from media.vod.options import Options, Rung
 
+LEAD_FRAMES, LEAST_RATE = 2, 10.0
+"""By so many frames encoders send pictures earlier than they are shown (B-frames); of slow sources no more than 0.2
+s."""
 SHORTEST_TAIL = 0.25
 """Of a segment: a last one that is shorter belongs to the one before it."""
 NEAR = 1.03
@@ -74,12 +77,14 @@ class Plan(msgspec.Struct, frozen=True):
     """Storable as JSON (plan_to_json, plan_from_json); everything that an encoder of a chunk needs to know.
 
     zero: the source's time that is zero of the output, in ticks of 1/90000 s. boundaries: starts of all segments and
-    the end of the last, in the same ticks from zero. rungs: from low to high; empty for a source without pictures.
+    the end of the last, in the same ticks from zero. lead: ticks by which everything is shown later in the files, see
+    media.vod.cutter. rungs: from low to high; empty for a source without pictures.
     """
 
     facts: SourceFacts
     options: Options
     zero: int
+    lead: int
     boundaries: tuple[int, ...]
     rungs: tuple[RungPlan, ...]
     chunks: tuple[Chunk, ...]
@@ -137,6 +142,7 @@ def make_plan(facts: SourceFacts, options: Options | None = None) -> Plan:
         facts=facts,
         options=options,
         zero=zero,
+        lead=round(LEAD_FRAMES * VIDEO_TIMESCALE / max(video.frame_rate, LEAST_RATE)) if video is not None else 0,
         boundaries=tuple(boundaries),
         rungs=rungs,
         chunks=_chunks(boundaries, options, whole=not video.exact) if video is not None else (),

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -121,11 +122,12 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class Parent:
-    """Whom the child works for: what it says to it."""
+    """Whom the child works for: what it says to it, from any thread."""
 
     def __init__(self, answers: BinaryIO) -> None:
         self._answers = answers
         self._encode = msgspec.msgpack.Encoder().encode
+        self._turn = threading.Lock()
 
     def wrote(self, name: str, data: bytes) -> None:
         self._say(Wrote(name, data))
@@ -138,9 +140,10 @@ class Parent:
 
     def _say(self, message: Message) -> None:
         data = self._encode(message)
-        self._answers.write(LENGTH.pack(len(data)))
-        self._answers.write(data)
-        self._answers.flush()
+        with self._turn:
+            self._answers.write(LENGTH.pack(len(data)))
+            self._answers.write(data)
+            self._answers.flush()
 
 
 def serve(work: Callable[[BinaryIO, bytes, Parent], bytes], warm: Callable[[], None] | None = None) -> None:
