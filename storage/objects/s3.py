@@ -257,7 +257,7 @@ class S3Store:
                 await self.forget_upload(key, upload)
                 raise
 
-    async def put_part(self, key: str, upload: str, number: int, data: bytes | bytearray) -> str:
+    async def put_part(self, key: str, upload: str, number: int, data: bytes) -> str:
         """Of a multipart upload; its tag. Raises what the libraries raise."""
         answer = await self.client.upload_part(
             Bucket=self._bucket,
@@ -288,7 +288,7 @@ def code_of(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
-async def _digest(data: bytes | bytearray) -> str:
+async def _digest(data: bytes) -> str:
     """For Content-MD5: the store refuses what did not come whole."""
     if len(data) > _QUICK:
         found = await asyncio.to_thread(hashlib.md5, data, usedforsecurity=False)

@@ -207,7 +207,7 @@ class _Joining:
                 if found is None:
                     raise StoreError(f"{key} is not in the store any more")
                 data += found
-            return await self._store.put_part(self._key, self._upload, number, data)
+            return await self._store.put_part(self._key, self._upload, number, bytes(data))
 
     async def _copy(self, number: int, key: str) -> str:
         source = {"Bucket": self._store.bucket, "Key": key}
