@@ -22,6 +22,8 @@ create table videos (
     pictures jsonb not null default '{}',
     thumbnail text,
     chapters jsonb,
+    longest double precision not null default 0,
+    packaged integer not null default 0,
     run integer not null default 0,
     likes bigint not null default 0,
     views bigint not null default 0,
@@ -35,6 +37,8 @@ create table videos (
 comment on column videos.published_at is 'since when others may see it; null: its owner alone';
 comment on column videos.stored_bytes is 'of the outputs; the source is source_bytes';
 comment on column videos.chapters is 'set by hand; null: those of the description';
+comment on column videos.longest is 'seconds it may last by the tier of its owner; 0: as long as any';
+comment on column videos.packaged is 'how many pieces of work the playlists in the store know of';
 comment on column videos.run is 'counts attempts to process it: a job of an older one does nothing';
 comment on column videos.version is 'counts edits by people';
 create index videos_of_owner on videos (owner_id, id desc);
@@ -49,6 +53,7 @@ create table video_chunks (
     video_id uuid not null references videos (id) on delete cascade,
     name text not null,
     kind text not null check (kind in ('picture', 'sound', 'stills')),
+    place integer not null,
     number integer not null default 0,
     rungs text[] not null default '{}',
     weight real not null,
@@ -56,6 +61,7 @@ create table video_chunks (
     result jsonb,
     primary key (video_id, name)
 );
+comment on column video_chunks.place is 'in which order they are to be done';
 comment on column video_chunks.weight is 'its share in the progress of the whole, against the others';
 comment on column video_chunks.result is 'what the engine said of it; null: not done yet';
 

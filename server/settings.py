@@ -278,6 +278,37 @@ class Settings:
     restream_pause: float = _setting(60.0, "the pauses between attempts to reach a target grow to this, s")
     thumbnail_seconds: float = _setting(10.0, "age at which the picture of a live broadcast is renewed, s")
 
+    # video on demand
+    video_quota_bytes: str = _setting(
+        "free=10000000000, basic=50000000000, pro=500000000000, enterprise=5000000000000",
+        "uploaded videos of an account together, bytes, by tier; one number without a tier is for all",
+    )
+    video_quota_count: str = _setting(
+        "free=500, basic=2000, pro=10000, enterprise=100000", "videos of an account, in the same form"
+    )
+    video_longest: str = _setting(
+        "free=14400, basic=28800, pro=43200, enterprise=43200", "longest video, s, in the same form"
+    )
+    video_captions: int = _setting(40, "languages that a video may have captions in")
+    vod_children: int = _setting(
+        1, "pieces of videos that this process works on at once; 0: none, other processes have to (bin/worker)"
+    )
+    vod_niceness: int = _setting(10, "how far the work on videos stands back behind live, 0 to 19")
+    vod_memory: int = _setting(4 << 30, "memory of one child that works on a video, bytes")
+    vod_probe_seconds: float = _setting(120.0, "looking through an uploaded file may take this long, s")
+    vod_work_seconds: float = _setting(3600.0, "one piece of work on a video may take this long, s")
+    vod_scratch_bytes: int = _setting(
+        50_000_000_000, "uploaded files kept under DATA_DIR while they are worked on, for each process, bytes"
+    )
+    vod_codec: str = _setting("h264", "h264 | hevc | av1: what videos are encoded in")
+    vod_highest: str = _setting("", "highest rung made of a video, as 1080p; empty: as high as the file")
+    vod_preset: str = _setting("veryfast", "preset of the encoder, as x264 names them: the slower, the smaller")
+    vod_quality: int = _setting(23, "constant rate factor of the encoder: the lower, the better and larger")
+    vod_segment_seconds: float = _setting(4.0, "segments of videos are about this long, s")
+    vod_chunk_seconds: float = _setting(60.0, "so much of a video is one piece of work, s")
+    vod_pass_through: bool = _setting(True, "an uploaded track that fits is carried as it is, not encoded anew")
+    job_heartbeat: float = _setting(30.0, "a job whose process gave no sign of life this long is another's, s")
+
     # viewers, chat
     viewer_seconds: float = _setting(15.0, "a viewer counts this long after its last sign of life, s")
     chat_max_length: int = _setting(500, "longest chat message, characters")

@@ -28,15 +28,17 @@ SECONDS = 20.0
 QUALITY = 82
 ORIENTATION = 0x0112
 """The tag of Exif 2.32, section 4.6.4."""
+LYING = (5, 6, 7, 8)
+"""Its values for a camera that was held upright."""
 AT_ONCE = 2
 MOST_WAITING = 16
 
 
 class Upload(msgspec.Struct, array_like=True):
-    """data: the file as it came. sizes: the sides of the squares to make, in pixels."""
+    """data: the file as it came. sizes: width and height of the pictures to make, in pixels; all of one shape."""
 
     data: bytes
-    sizes: list[int]
+    sizes: list[tuple[int, int]]
 
 
 class Made(msgspec.Struct, array_like=True, tag="made"):
@@ -75,16 +77,24 @@ class Images:
         self._failed = 0
 
     async def squares(self, data: bytes, sizes: Sequence[int]) -> list[bytes]:
-        """WebP squares cut from the middle of the picture. Raises BadImage, ImagesBusy.
+        """WebP squares cut from the middle of the picture, with these sides. Raises BadImage, ImagesBusy.
 
         A decoder that dies of the file, or takes longer than SECONDS, means BadImage too.
         """
+        return await self._pictures(data, [(size, size) for size in sizes])
+
+    async def cover(self, data: bytes, width: int, height: int) -> bytes:
+        """A WebP picture of this size, cut from the middle. Raises as `squares`."""
+        (picture,) = await self._pictures(data, [(width, height)])
+        return picture
+
+    async def _pictures(self, data: bytes, sizes: list[tuple[int, int]]) -> list[bytes]:
         if self._waiting >= MOST_WAITING:
             raise ImagesBusy
         self._waiting += 1
         try:
             async with self._turns:
-                answer = await self._ask(msgspec.msgpack.encode(Upload(data, list(sizes))))
+                answer = await self._ask(msgspec.msgpack.encode(Upload(data, sizes)))
         finally:
             self._waiting -= 1
         if isinstance(answer, Refused):
@@ -122,17 +132,22 @@ def make(upload: Upload) -> Made | Refused:
     if min(width, height) < 1:
         return Refused("broken", "The picture has no pixels.")
     largest = max(upload.sizes)
-    picture.draft("RGB", (largest * 2, largest * 2))  # a JPEG of many pixels is scaled while it is decoded
+    orientation = picture.getexif().get(ORIENTATION)
+    # what is cut out lies across in a picture that was taken lying on its side
+    wide, high = largest[::-1] if orientation in LYING else largest
+    picture.draft("RGB", (wide * 2, high * 2))  # a JPEG of many pixels is scaled while it is decoded
     picture.load()  # of an animation the first frame
-    profile, orientation = picture.info.get("icc_profile"), picture.getexif().get(ORIENTATION)
+    profile = picture.info.get("icc_profile")
     first = picture if picture.mode in ("RGB", "RGBA", "L", "CMYK") else _plain(picture)
-    side = min(first.size)
-    left, top = (first.width - side) // 2, (first.height - side) // 2
-    middle = (left, top, left + side, top + side)
-    square = first.resize((min(side, largest),) * 2, Image.Resampling.LANCZOS, middle, reducing_gap=3.0)
-    square.info.update(first.info)
-    square = _turned(_plain(_to_srgb(square, profile)), orientation)
-    return Made([_webp(square.resize((size, size), Image.Resampling.LANCZOS)) for size in upload.sizes])
+    across, down = min(first.width, first.height * wide / high), min(first.height, first.width * high / wide)
+    left, top = (first.width - across) / 2, (first.height - down) / 2
+    factor = min(1.0, wide / across)
+    size = max(1, round(across * factor)), max(1, round(down * factor))
+    middle = (left, top, left + across, top + down)
+    cut = first.resize(size, Image.Resampling.LANCZOS, middle, reducing_gap=3.0)
+    cut.info.update(first.info)
+    cut = _turned(_plain(_to_srgb(cut, profile)), orientation)
+    return Made([_webp(cut.resize(size, Image.Resampling.LANCZOS)) for size in upload.sizes])
 
 
 def _turned(picture: Image.Image, orientation: object) -> Image.Image:

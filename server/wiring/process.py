@@ -67,6 +67,12 @@ from server.streaming.restream.dialer import Dialer
 from server.streaming.restream.names import Names
 from server.streaming.restream.pushes import Pushes
 from server.streaming.restream.service import Restreams
+from server.streaming.videos.captions import Captions
+from server.streaming.videos.desk import Desk
+from server.streaming.videos.opening import NoViews, PlainGrants, PlainVisibility
+from server.streaming.videos.progress import PREFIX as VIDEO
+from server.streaming.videos.progress import ProgressChannels
+from server.streaming.videos.thumbnails import OwnThumbnails
 from server.trust.audit.service import AuditLog
 from server.wiring.audience import FollowAudience
 from server.wiring.choices import (
@@ -81,6 +87,7 @@ from server.wiring.choices import (
     typing_of,
 )
 from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
+from server.wiring.vod import Vod
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -367,6 +374,7 @@ class Wiring:
         )
         self._closing.push_async_callback(self.thumbnails.close)
         self._closing.push_async_callback(self.sounds.close)
+        await self._start_videos()
         self.worker = self._worker()
         await self.worker.start()
         self._closing.push_async_callback(self.worker.close)
@@ -413,6 +421,20 @@ class Wiring:
         self._closing.push_async_callback(self.rtmp.close)
         self.addresses = Addresses(settings.public_url, self.rtmp.port, self.rtmp.tls_port or None)
 
+    async def _start_videos(self) -> None:
+        self.vod = Vod(self.dsn, self.database, self.objects, self.spool, self.jobs, self.settings)
+        await self.vod.start()
+        self._closing.push_async_callback(self.vod.close)
+        self.video_desk = Desk(
+            self.database, self.objects, self.jobs, self.identity, PlainVisibility(), PlainGrants(), NoViews()
+        )
+        self.captions = Captions(self.database, self.jobs, most=self.settings.video_captions)
+        self.own_thumbnails = OwnThumbnails(self.database, self.objects, self.images)
+        progress = ProgressChannels(self.database, self.hub)
+        self.hub.add_rules(VIDEO, progress)
+        await progress.start()
+        self._closing.push_async_callback(progress.close)
+
     async def _start_restreams(self) -> None:
         settings = self.settings
         reach = Reachable(settings.restream_ports, settings.outgoing_allowed, setting="RESTREAM_PORTS")
@@ -438,10 +460,11 @@ class Wiring:
         settings = self.settings
         self.identity.recovery.on_handed_over(self.people.streaming.hand_over)
         self.identity.recovery.on_handed_over(self.people.restream.hand_over)
+        self.images = Images()
         self.avatars = Avatars(
             self.database,
             self.objects,
-            Images(),
+            self.images,
             self.jobs,
             audit=self.audit,
             max_bytes=settings.avatar_max_bytes,
@@ -494,6 +517,7 @@ class Wiring:
             ("restream", self.pushes),
             ("sounds", self.sounds),
             ("spool", self.spool),
+            ("videos", self.vod),
             ("hub", self.hub),
             ("sockets", self.sockets),
         ):
@@ -543,6 +567,7 @@ class Wiring:
             audit=self.audit,
             people=self.people,
             resets=ResetMails(self.database, self.settings, self.mailer, self.secrets),
+            vod=self.vod,
         )
 
     def _doubt(self, ended: Collection[UUID]) -> None:

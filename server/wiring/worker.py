@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from uuid import UUID
 
 from server.community.chat.personal import ChatData
@@ -28,9 +29,11 @@ from server.streaming.broadcasts.jobs import Files, delete_files, forget_recordi
 from server.streaming.broadcasts.personal import StreamingData
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB
 from server.streaming.restream.personal import RestreamData
+from server.streaming.videos.personal import VideosData
 from server.trust.audit.personal import AuditData
 from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
 from server.wiring.choices import MIGRATIONS, delivery_of, follows_most, object_store
+from server.wiring.vod import Vod
 from storage.jobs import Jobs, Worker
 from storage.objects import ObjectStore
 from storage.objects.deletions import Deletions
@@ -62,6 +65,7 @@ class People:
             AccountData(database, objects, elsewhere=("channels", "follow_people")),
             self.restream,  # before the channels that it hangs on
             self.streaming,
+            VideosData(database, objects, jobs, settings.base_url),
             ChatData(database, reread_chat),
             FollowsData(database),
             AuditData(database, audit),
@@ -97,17 +101,22 @@ class WorkerWiring:
             jobs = Jobs()
             mails = Mails(jobs, secrets, templates)
             people = People(database, objects, jobs, mails, audit, secrets, settings)
+            files = Deletions(objects)
+            vod = Vod(settings.database_url, database, objects, files, jobs, settings)
             worker = worker_of(
                 settings.database_url,
                 database,
-                Deletions(objects),
+                files,
                 chat.forget_room,
                 settings,
                 mail=delivery_of(database, secrets, templates, settings),
                 audit=audit,
                 people=people,
                 resets=ResetMails(database, settings, mails, secrets),
+                vod=vod,
             )
+            await vod.start()
+            self._closing.push_async_callback(vod.close)
             await worker.start()
             self._closing.push_async_callback(worker.close)
         except BaseException:
@@ -129,6 +138,7 @@ def worker_of(
     audit: AuditLog,
     people: People,
     resets: ResetMails,
+    vod: Vod,
 ) -> Worker:
     """Every feature's jobs: the same in the server and in `bin/worker`."""
 
@@ -151,7 +161,8 @@ def worker_of(
     async def prune_factors(payload: bytes) -> None:
         await factor_jobs.prune(database)
 
-    worker = Worker(dsn)
+    worker = Worker(dsn, heartbeat=timedelta(seconds=settings.job_heartbeat))
+    vod.register(worker)
     worker.register(UNRECORDED_JOB, unrecorded)
     worker.register(DELETED_JOB, broadcast_deleted)
     worker.register(RETENTION_JOB, retention)

@@ -22,18 +22,20 @@ class Jobs:
         *,
         dedupe: str | None = None,
         after: timedelta | None = None,
+        priority: int = 0,
     ) -> bool:
         """Have the job done once this transaction commits; never, if it is rolled back.
 
         payload: bytes, or a struct that is stored as JSON. dedupe: while a job of this key waits or runs, another is
-        not added (and the transaction goes on). after: not before this much time. True when the job was added.
+        not added (and the transaction goes on). after: not before this much time. priority: the highest is taken
+        first, then the oldest. True when the job was added.
         """
         body = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
         queries = Queries(AsyncpgDriver(_plain(conn)))
         if dedupe is None:
-            return bool(await queries.enqueue(name, body, execute_after=after))
+            return bool(await queries.enqueue(name, body, priority, execute_after=after))
         # One statement that skips: no error that would spoil the caller's transaction.
-        added = await queries.enqueue(name, body, execute_after=after, dedupe_key=dedupe, on_conflict="skip")
+        added = await queries.enqueue(name, body, priority, execute_after=after, dedupe_key=dedupe, on_conflict="skip")
         return added[0] is not None
 
 

@@ -28,6 +28,8 @@ from storage.jobs.queue import Jobs
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[bytes], Awaitable[None]]
+GivenUp = Callable[[bytes, BaseException], Awaitable[None]]
+"""Told that a job has failed for good: its payload, and what its last attempt raised."""
 
 _LONGEST_PAUSE = timedelta(minutes=10)
 _RECONNECT_SECONDS = 5.0
@@ -43,6 +45,7 @@ class _Kind:
     pause: timedelta
     seconds: float
     at_once: int
+    given_up: GivenUp | None
 
 
 class Hopeless(Exception):
@@ -85,15 +88,17 @@ class Worker:
         pause: timedelta = timedelta(seconds=2),
         seconds: float = 600.0,
         at_once: int = 0,
+        given_up: GivenUp | None = None,
     ) -> None:
         """Have this worker do jobs of that name. Before `start`.
 
         retries: how often a failed one is tried again, first after `pause`, then after twice as long each time, 10 min
         at most. seconds: one attempt may take this long. at_once: over all workers together (0: no such limit).
+        given_up: called after the last attempt has failed, before the job counts as failed.
         """
         if name in self._kinds:
             raise ValueError(f"there is a handler for {name} already")
-        self._kinds[name] = _Kind(name, handler, retries, pause, seconds, at_once)
+        self._kinds[name] = _Kind(name, handler, retries, pause, seconds, at_once, given_up)
 
     def every(self, name: str, cron: str) -> None:
         """Enqueue the job `name`, with an empty payload, at the times of a cron line ("*/5 * * * *", UTC): one job each
@@ -235,6 +240,8 @@ class Worker:
             "job %s (%s) failed for good after %d attempts: %s",
             *(job.id, kind.name, job.attempts + 1, error or type(error).__name__),
         )
+        if kind.given_up is not None:
+            await kind.given_up(job.payload or b"", error)
         raise error
 
 

@@ -280,3 +280,12 @@ class CaptionsBody(msgspec.Struct, forbid_unknown_fields=True):
 
     text: Annotated[str, msgspec.Meta(min_length=1)]
     label: Annotated[str, msgspec.Meta(max_length=60)] = ""
+
+
+class CaptionsText(msgspec.Struct, frozen=True):
+    """text: the WebVTT file."""
+
+    language: str
+    label: str
+    cues: int
+    text: str

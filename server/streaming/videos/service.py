@@ -6,7 +6,7 @@ transaction that makes it necessary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,12 +14,10 @@ from uuid import UUID
 from server.kit.clock import now
 from server.streaming.videos import store, work_store
 from server.streaming.videos.errors import QuotaReached
+from server.streaming.videos.jobs import DELETED_JOB, enqueue_probe
 from server.streaming.videos.models import Failure, Quota, State, Visibility, Watchable
 from storage.jobs import Jobs
 from storage.postgres import Connection, Database
-
-PROBE_JOB = "videos.probe"
-DELETED_JOB = "videos.deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,10 @@ class Videos:
         description: str = "",
         visibility: Visibility = Visibility.PRIVATE,
         publish_at: datetime | None = None,
+        longest: float = 0.0,
     ) -> UUID:
-        """The row of a video whose file is on its way. The file belongs under `source_key(id)`."""
+        """The row of a video whose file is on its way. The file belongs under `source_key(id)`. longest: Quota.seconds
+        of its owner; 0: as long as any."""
         return await store.add(
             conn,
             owner_id,
@@ -84,6 +84,7 @@ class Videos:
             description=description,
             visibility=visibility,
             publish_at=publish_at,
+            longest=longest,
         )
 
     async def expected(self, conn: Connection, id: UUID, size: int) -> None:
@@ -100,7 +101,7 @@ class Videos:
         if video is None or video.state is not State.UPLOADING:
             return
         run = await work_store.begin(conn, id, size)
-        await self._jobs.enqueue(conn, PROBE_JOB, work_store.Task(id, run))
+        await enqueue_probe(self._jobs, conn, id, run)
 
     async def upload_failed(self, conn: Connection, id: UUID, error: Failure) -> None:
         """It will not come. What there is of the file is removed by who was bringing it."""
@@ -117,8 +118,12 @@ class Videos:
 
     async def watchable(self, id: UUID) -> Watchable | None:
         """What has to be known to decide who may watch; None: there is none, or its owner is leaving."""
+        return (await self.watchables([id])).get(id)
+
+    async def watchables(self, ids: Collection[UUID]) -> dict[UUID, Watchable]:
+        """The same of several at once."""
         async with self._database.acquire() as conn:
-            return await store.watchable(conn, id)
+            return await store.watchables(conn, ids)
 
     async def add_views(self, conn: Connection, views: Mapping[UUID, int]) -> None:
         """Counted by who knows what was watched."""

@@ -80,17 +80,19 @@ async def add(
     description: str,
     visibility: Visibility,
     publish_at: datetime | None,
+    longest: float,
 ) -> UUID:
     id = uuid7()
     await conn.execute(
-        """insert into videos (id, owner_id, title, description, visibility, publish_at)
-           values ($1, $2, $3, $4, $5, $6)""",
+        """insert into videos (id, owner_id, title, description, visibility, publish_at, longest)
+           values ($1, $2, $3, $4, $5, $6, $7)""",
         id,
         owner_id,
         title,
         description,
         visibility,
         publish_at,
+        longest,
     )
     return id
 
@@ -105,24 +107,25 @@ async def lock(conn: Connection, id: UUID) -> Video | None:
     return _video(row) if row else None
 
 
-async def watchable(conn: Connection, id: UUID) -> Watchable | None:
-    """None also while its owner is leaving."""
-    row = await conn.fetchrow(
+async def watchables(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Watchable]:
+    """Those of them that are there, and whose owners are not leaving."""
+    rows = await conn.fetch(
         """select id, owner_id, visibility, state, published_at is not null as published, duration
-           from videos where id = $1 and not suspended""",
-        id,
+           from videos where id = any($1::uuid[]) and not suspended""",
+        list(ids),
     )
-    if row is None:
-        return None
-    return Watchable(
-        id=row["id"],
-        owner_id=row["owner_id"],
-        visibility=Visibility(row["visibility"]),
-        state=State(row["state"]),
-        published=row["published"],
-        duration=row["duration"],
-        folder=folder_of(id),
-    )
+    return {
+        row["id"]: Watchable(
+            id=row["id"],
+            owner_id=row["owner_id"],
+            visibility=Visibility(row["visibility"]),
+            state=State(row["state"]),
+            published=row["published"],
+            duration=row["duration"],
+            folder=folder_of(row["id"]),
+        )
+        for row in rows
+    }
 
 
 async def facts(conn: Connection, id: UUID) -> bytes | None:
@@ -186,6 +189,23 @@ async def search(
     """words: a tsquery. The best first, with how good each is."""
     rows = await conn.fetch(SEARCH, words, limit, *(before or (None, None)))
     return [(row["rank"], _video(row)) for row in rows]
+
+
+async def progress_of(conn: Connection, ids: Collection[UUID]) -> dict[UUID, dict[str, object]]:
+    """What is told while one waits for it."""
+    rows = await conn.fetch(
+        """select id, state, progress, error_code, error, renditions from videos where id = any($1::uuid[])""",
+        list(ids),
+    )
+    return {
+        row["id"]: {
+            "state": row["state"],
+            "progress": round(row["progress"], 4),
+            "error": {"code": row["error_code"], "message": row["error"]} if row["error_code"] is not None else None,
+            "renditions": [rendition.name for rendition in _renditions(row["renditions"])],
+        }
+        for row in rows
+    }
 
 
 # people

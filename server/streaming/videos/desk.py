@@ -1,0 +1,343 @@
+"""What people do with videos: look, find, edit, like, retry, delete. Decides who may; owns nothing between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from server.kit.auth import Caller
+from server.kit.clock import now
+from server.kit.http import Call, Page, PageQuery, decode_cursor
+from server.kit.http.ifmatch import IfMatch
+from server.kit.ownership import may
+from server.kit.problems import Invalid
+from server.streaming.addresses import Address
+from server.streaming.videos import captions_store, chapters, store, work_store
+from server.streaming.videos.errors import (
+    AlreadyPublished,
+    NoSuchThumbnail,
+    NotFailed,
+    SourceGone,
+)
+from server.streaming.videos.jobs import DELETED_JOB, enqueue_pieces, enqueue_probe
+from server.streaming.videos.models import (
+    PLAYABLE,
+    CaptionsView,
+    CardView,
+    DeletedView,
+    EditBody,
+    EventView,
+    LikeView,
+    Owner,
+    Playback,
+    SearchQuery,
+    State,
+    ThumbnailView,
+    UploadedView,
+    Video,
+    VideoView,
+    ViewView,
+    Watchable,
+    source_key,
+)
+from server.streaming.videos.opening import Grants, Views, Visibility, missing, owned
+from server.streaming.videos.words import as_tsquery
+from storage.jobs import Jobs
+from storage.objects import ObjectStore
+from storage.postgres import Connection, Database
+
+PLACEHOLDER = "/assets/placeholder.svg"
+EVENTS_SHOWN = 50
+FURTHEST = timedelta(days=366)
+"""How far ahead a video may be scheduled."""
+
+
+class Named(Protocol):
+    @property
+    def username(self) -> str: ...
+
+
+class People(Protocol):
+    async def people(self, ids: Collection[UUID], /) -> Mapping[UUID, Any]: ...
+
+
+class Desk:
+    def __init__(
+        self,
+        database: Database,
+        objects: ObjectStore,
+        jobs: Jobs,
+        people: People,
+        visibility: Visibility,
+        grants: Grants,
+        views: Views,
+    ) -> None:
+        self._database = database
+        self._objects = objects
+        self._jobs = jobs
+        self._people = people
+        self._visibility = visibility
+        self._grants = grants
+        self._views = views
+
+    # looking
+
+    async def show(self, id: UUID, caller: Caller | None, address: Address) -> VideoView:
+        """Raises NoSuchVideo, also for what is not for the caller, or what `Visibility` says."""
+        video = await self._seen(id, caller)
+        async with self._database.acquire() as conn:
+            return await self._view(conn, video, caller, address)
+
+    async def uploaded(self, id: UUID, caller: Caller, address: Address) -> UploadedView:
+        """What an upload answers."""
+        async with self._database.acquire() as conn:
+            video = owned(await store.get(conn, id), caller)
+        return UploadedView(
+            id=id,
+            state=video.state,
+            progress=round(video.progress, 4),
+            playback=self._playback(video, caller, address),
+            error=video.error,
+        )
+
+    async def mine(self, caller: Caller, query: PageQuery, address: Address) -> Page[CardView]:
+        before = decode_cursor(query.cursor, UUID)[0] if query.cursor else None
+        async with self._database.acquire() as conn:
+            rows = await store.of_owner(conn, caller.user_id, query.limit + 1, before)
+        cards = await self._cards(rows, caller, address)
+        return Page.cut(rows, query.limit, lambda row: (row.id,), lambda row: cards[row.id])
+
+    async def feed(self, caller: Caller | None, query: PageQuery, address: Address) -> Page[CardView]:
+        before = decode_cursor(query.cursor, datetime, UUID) if query.cursor else None
+        async with self._database.acquire() as conn:
+            rows = await store.feed(conn, query.limit + 1, before)
+        cards = await self._cards(rows, caller, address)
+        return Page.cut(rows, query.limit, lambda row: (row.published_at, row.id), lambda row: cards[row.id])
+
+    async def search(self, caller: Caller | None, query: SearchQuery, address: Address) -> Page[CardView]:
+        """Raises Invalid for what has no word in it."""
+        words = as_tsquery(query.q)
+        if not words:
+            raise Invalid.at("q", "has no word in it", "query")
+        before = decode_cursor(query.cursor, float, UUID) if query.cursor else None
+        async with self._database.acquire() as conn:
+            rows = await store.search(conn, words, query.limit + 1, before)
+        cards = await self._cards([video for _, video in rows], caller, address)
+        return Page.cut(rows, query.limit, lambda row: (row[0], row[1].id), lambda row: cards[row[1].id])
+
+    # the owner
+
+    async def edit(self, id: UUID, caller: Caller, body: EditBody, address: Address, seen: IfMatch) -> VideoView:
+        async with self._database.transaction() as conn:
+            video = owned(await store.lock(conn, id), caller)
+            seen.check(video.version)
+            publish_at, published_at = _schedule(video, body)
+            if body.thumbnail is not msgspec.UNSET and body.thumbnail not in _choices(video):
+                raise NoSuchThumbnail("Choose a name of `thumbnails`, or upload a picture of your own.")
+            by_hand = video.chapters if body.chapters is msgspec.UNSET else body.chapters
+            if body.chapters:
+                chapters.check(body.chapters, video.duration)
+            await store.edit(
+                conn,
+                id,
+                title=video.title if body.title is msgspec.UNSET else body.title.strip() or "Untitled",
+                description=video.description if body.description is msgspec.UNSET else body.description,
+                visibility=video.visibility if body.visibility is msgspec.UNSET else body.visibility,
+                publish_at=publish_at,
+                published_at=published_at,
+                thumbnail=video.thumbnail if body.thumbnail is msgspec.UNSET else body.thumbnail,
+                chapters=by_hand,
+            )
+            if video.published_at is None and published_at is not None:
+                await store.add_event(conn, id, "published", "by its owner")
+        return await self.show(id, caller, address)
+
+    async def delete(self, id: UUID, caller: Caller, seen: IfMatch) -> DeletedView:
+        """The row goes now, and with it the right to every object; the objects go by a job of the same transaction."""
+        async with self._database.transaction() as conn:
+            video = owned(await store.lock(conn, id), caller)
+            seen.check(video.version)
+            await store.delete(conn, id)
+            await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
+        return DeletedView(id=id, freed_bytes=video.source_bytes + video.stored_bytes)
+
+    async def retry(self, id: UUID, caller: Caller, address: Address) -> UploadedView:
+        """What was done before it failed is not done again. Raises NotFailed, SourceGone."""
+        async with self._database.acquire() as conn:
+            _failed(owned(await store.get(conn, id), caller))
+        if await self._objects.size(source_key(id)) is None:
+            raise SourceGone("Delete this video and upload the file again.")
+        async with self._database.transaction() as conn:
+            _failed(owned(await store.lock(conn, id), caller))
+            run = await work_store.begin(conn, id)
+            pieces = await work_store.pieces(conn, id)
+            if any(piece.result is None for piece in pieces):
+                await enqueue_pieces(self._jobs, conn, id, run, pieces)
+            else:  # it did not come that far, or what was made of it is of no use
+                await enqueue_probe(self._jobs, conn, id, run)
+            await store.add_event(conn, id, "retried", "")
+        return await self.uploaded(id, caller, address)
+
+    # everybody
+
+    async def like(self, id: UUID, caller: Caller, *, liked: bool) -> LikeView:
+        """Twice is once."""
+        await self._seen(id, caller)
+        async with self._database.transaction() as conn:
+            change = store.like if liked else store.unlike
+            likes = await change(conn, id, caller.user_id)
+        if likes is None:
+            raise missing()
+        return LikeView(likes=likes, liked=liked)
+
+    async def viewed(self, id: UUID, call: Call) -> ViewView:
+        video = await self._seen(id, call.caller)
+        await self._views.viewed(_watchable(video), call)
+        async with self._database.acquire() as conn:
+            return ViewView(views=await store.views(conn, id))
+
+    # what is shown
+
+    async def _seen(self, id: UUID, caller: Caller | None) -> Video:
+        async with self._database.acquire() as conn:
+            video = await store.get(conn, id)
+        if video is not None and may(caller, video.owner_id):
+            return video
+        if video is None or video.suspended or video.published_at is None:
+            raise missing()
+        await self._visibility.may_watch(_watchable(video), caller)
+        return video
+
+    async def _view(self, conn: Connection, video: Video, caller: Caller | None, address: Address) -> VideoView:
+        id = video.id
+        mine = may(caller, video.owner_id)
+        base = self._base(video, caller, address)
+        captions = [
+            CaptionsView(language, label, cues, f"{base}/text-{language}.vtt")
+            for language, label, cues in await captions_store.listed(conn, id)
+            if base is not None
+        ]
+        events = await store.events(conn, id, EVENTS_SHOWN) if mine else None
+        facts = await store.facts(conn, id) if mine else None
+        owners = await self._people.people([video.owner_id])
+        return VideoView(
+            id=id,
+            version=video.version,
+            title=video.title,
+            description=video.description,
+            visibility=video.visibility,
+            state=video.state,
+            progress=round(video.progress, 4),
+            error=video.error if mine else None,
+            created_at=video.created_at,
+            publish_at=video.publish_at if mine else None,
+            published_at=video.published_at,
+            duration=round(video.duration, 3),
+            renditions=video.renditions,
+            playback=self._playback(video, caller, address),
+            thumbnail=_thumbnail(video, base, address),
+            preview=_in(base, video.pictures.preview),
+            storyboard=_in(base, video.pictures.storyboard),
+            captions=captions,
+            chapters=video.chapters
+            if video.chapters is not None
+            else chapters.of_description(video.description, video.duration),
+            views=video.views,
+            likes=video.likes,
+            liked=await store.liked(conn, id, caller.user_id) if caller is not None else None,
+            owner=Owner(video.owner_id, owners[video.owner_id].username),
+            channel=f"video:{id}" if mine else None,
+            facts=msgspec.json.decode(facts) if facts is not None else None,
+            thumbnails=[ThumbnailView(name, f"{base}/{name}") for name in _choices(video) if base is not None]
+            if mine
+            else None,
+            source_bytes=video.source_bytes if mine else None,
+            stored_bytes=video.stored_bytes if mine else None,
+            events=[EventView(row["at"], row["kind"], row["detail"]) for row in events] if events is not None else None,
+        )
+
+    async def _cards(self, videos: Collection[Video], caller: Caller | None, address: Address) -> dict[UUID, CardView]:
+        owners = await self._people.people({video.owner_id for video in videos})
+        return {video.id: self._card(video, owners[video.owner_id], caller, address) for video in videos}
+
+    def _card(self, video: Video, owner: Named, caller: Caller | None, address: Address) -> CardView:
+        base = self._base(video, caller, address)
+        mine = may(caller, video.owner_id)
+        return CardView(
+            id=video.id,
+            title=video.title,
+            visibility=video.visibility,
+            state=video.state,
+            progress=round(video.progress, 4),
+            error=video.error if mine else None,
+            duration=round(video.duration, 3),
+            thumbnail=_thumbnail(video, base, address),
+            preview=_in(base, video.pictures.preview),
+            views=video.views,
+            likes=video.likes,
+            owner=Owner(video.owner_id, owner.username),
+            created_at=video.created_at,
+            published_at=video.published_at,
+            publish_at=video.publish_at if mine else None,
+        )
+
+    def _base(self, video: Video, caller: Caller | None, address: Address) -> str | None:
+        """Where its objects can be fetched from; None: nowhere yet."""
+        grant = self._grants.grant(_watchable(video), caller)
+        return f"{address.http}/videos/{video.id}/{grant}" if grant is not None else None
+
+    def _playback(self, video: Video, caller: Caller | None, address: Address) -> Playback | None:
+        base = self._base(video, caller, address)
+        if base is None or (not video.renditions and video.state is not State.READY):
+            return None
+        return Playback(hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd")
+
+
+def _failed(video: Video) -> None:
+    if video.state is not State.FAILED:
+        raise NotFailed(f"It is {video.state}: there is nothing to try again.")
+
+
+def _watchable(video: Video) -> Watchable:
+    return Watchable(
+        id=video.id,
+        owner_id=video.owner_id,
+        visibility=video.visibility,
+        state=video.state,
+        published=video.published_at is not None,
+        duration=video.duration,
+        folder=video.folder,
+    )
+
+
+def _schedule(video: Video, body: EditBody) -> tuple[datetime | None, datetime | None]:
+    """When it is to be published, and since when it is. Raises Invalid, AlreadyPublished."""
+    if body.publish_at is msgspec.UNSET:
+        return video.publish_at, video.published_at
+    at, present = body.publish_at, now()
+    if at is not None and at > present:
+        if at > present + FURTHEST:
+            raise Invalid.at("$.publish_at", f"may be {FURTHEST.days} days from now at most")
+        if video.published_at is not None:
+            raise AlreadyPublished("Make it private to take it back, or leave publish_at out.")
+        return at, None
+    playable = video.state in PLAYABLE
+    return None, video.published_at or (present if playable else None)
+
+
+def _choices(video: Video) -> list[str]:
+    pictures = video.pictures
+    return [*pictures.thumbnails, *([pictures.own] if pictures.own else [])]
+
+
+def _thumbnail(video: Video, base: str | None, address: Address) -> str:
+    name = video.thumbnail or next(iter(video.pictures.thumbnails), "")
+    return _in(base, name) or address.http + PLACEHOLDER
+
+
+def _in(base: str | None, name: str) -> str | None:
+    return f"{base}/{name}" if base is not None and name else None

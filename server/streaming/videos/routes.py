@@ -1,0 +1,171 @@
+"""Videos over HTTP: /api/v1/videos/…"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from server.kit.http import Access, Call, Page, PageQuery, Routes
+from server.kit.problems import BadCursor, BodyTooLarge, Invalid, MalformedBody, RequestTimeout, Unavailable
+from server.streaming.addresses import Addresses
+from server.streaming.videos.captions import Captions
+from server.streaming.videos.desk import Desk
+from server.streaming.videos.errors import (
+    AlreadyPublished,
+    BadCaptions,
+    BadChapters,
+    BadLanguage,
+    BadThumbnail,
+    NoSuchCaptions,
+    NoSuchThumbnail,
+    NoSuchVideo,
+    NotFailed,
+    NotYourVideo,
+    SourceGone,
+    TooManyCaptions,
+)
+from server.streaming.videos.models import (
+    CaptionsBody,
+    CaptionsText,
+    CardView,
+    DeletedView,
+    EditBody,
+    LikeView,
+    SearchQuery,
+    UploadedView,
+    VideoView,
+    ViewView,
+    Visibility,
+)
+from server.streaming.videos.thumbnails import OwnThumbnails
+
+PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+SUBTITLES = "1\n00:00:01,000 --> 00:00:03,500\nHello.\n"
+
+
+def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses: Addresses) -> Routes:
+    api = Routes("videos", "Videos on demand: what becomes of uploaded files.")
+
+    @api.get("/api/v1/videos/feed", access=Access.ANYONE, etag=True, errors=(BadCursor,), summary="The newest videos")
+    async def feed(call: Call, query: PageQuery) -> Page[CardView]:
+        """Public ones that can be played, those published last first."""
+        return await desk.feed(call.caller, query, addresses.seen_from(call.request))
+
+    @api.get("/api/v1/videos/search", access=Access.ANYONE, errors=(BadCursor, Invalid), summary="Find videos")
+    async def search(call: Call, query: SearchQuery) -> Page[CardView]:
+        """Public videos with all these words in title or description; the last word may be the beginning of one. The
+        best first, of the newest thousand that match."""
+        return await desk.search(call.caller, query, addresses.seen_from(call.request))
+
+    @api.get("/api/v1/videos/mine", access=Access.USER, etag=True, errors=(BadCursor,), summary="Your videos")
+    async def mine(call: Call, query: PageQuery) -> Page[CardView]:
+        """All of yours in every state, the newest first."""
+        return await desk.mine(call.user, query, addresses.seen_from(call.request))
+
+    @api.get("/api/v1/videos/{id}", access=Access.ANYONE, etag=True, errors=(NoSuchVideo,), summary="One video")
+    async def show(call: Call, id: UUID) -> VideoView:
+        """`playback` is there once the lowest rendition is; `renditions` grows until `state` is `ready`. What only its
+        owner is told is null for others, who do not see it at all before it is published."""
+        return await desk.show(id, call.caller, addresses.seen_from(call.request))
+
+    @api.put(
+        "/api/v1/videos/{id}",
+        access=Access.USER,
+        if_match=True,
+        errors=(NoSuchVideo, NotYourVideo, NoSuchThumbnail, BadChapters, AlreadyPublished, Invalid),
+        summary="Edit a video",
+        example_body=EditBody(title="A film", visibility=Visibility.PUBLIC),
+    )
+    async def edit(call: Call, id: UUID, body: EditBody) -> VideoView:
+        """Only the fields that are sent change. With `If-Match` only what you have read is changed. `publish_at` in the
+        future hides a video that is not published yet until then."""
+        return await desk.edit(id, call.user, body, addresses.seen_from(call.request), call.if_match)
+
+    @api.delete(
+        "/api/v1/videos/{id}",
+        access=Access.USER,
+        if_match=True,
+        audit="video.deleted",
+        errors=(NoSuchVideo, NotYourVideo),
+        summary="Delete a video",
+    )
+    async def delete(call: Call, id: UUID) -> DeletedView:
+        """In whatever state it is; work that is under way stops. Its files go within moments."""
+        gone = await desk.delete(id, call.user, call.if_match)
+        call.note(video=str(id), freed_bytes=gone.freed_bytes)
+        return gone
+
+    @api.post(
+        "/api/v1/videos/{id}/retry",
+        access=Access.USER,
+        status=202,
+        errors=(NoSuchVideo, NotYourVideo, NotFailed, SourceGone),
+        summary="Try again what failed",
+    )
+    async def retry(call: Call, id: UUID) -> UploadedView:
+        """What was done before is not done again."""
+        return await desk.retry(id, call.user, addresses.seen_from(call.request))
+
+    @api.post("/api/v1/videos/{id}/like", access=Access.USER, errors=(NoSuchVideo,), summary="Like a video")
+    async def like(call: Call, id: UUID) -> LikeView:
+        """Twice is once."""
+        return await desk.like(id, call.user, liked=True)
+
+    @api.delete("/api/v1/videos/{id}/like", access=Access.USER, errors=(NoSuchVideo,), summary="Like it no more")
+    async def unlike(call: Call, id: UUID) -> LikeView:
+        """That you did not is no error."""
+        return await desk.like(id, call.user, liked=False)
+
+    @api.post("/api/v1/videos/{id}/view", access=Access.ANYONE, errors=(NoSuchVideo,), summary="Say that it plays")
+    async def view(call: Call, id: UUID) -> ViewView:
+        """A hint, which by itself counts nothing: what counts is what was delivered and watched."""
+        return await desk.viewed(id, call)
+
+    @api.put(
+        "/api/v1/videos/{id}/thumbnail",
+        access=Access.USER,
+        if_match=True,
+        limits="upload",
+        file_body=PICTURES,
+        errors=(NoSuchVideo, NotYourVideo, BadThumbnail, BodyTooLarge, RequestTimeout, MalformedBody, Unavailable),
+        summary="Upload a picture for a video",
+    )
+    async def thumbnail(call: Call, id: UUID) -> VideoView:
+        """The body is the file: JPEG, PNG, WebP or GIF. It is cut to 16:9 and made anew. To choose one of `thumbnails`
+        instead, PUT the video."""
+        await thumbnails.put(id, call.user, await call.read_bytes(), call.if_match)
+        return await desk.show(id, call.caller, addresses.seen_from(call.request))
+
+    @api.get(
+        "/api/v1/videos/{id}/captions/{language}",
+        access=Access.USER,
+        errors=(NoSuchVideo, NotYourVideo, NoSuchCaptions, BadLanguage),
+        summary="Captions to edit",
+    )
+    async def captions_text(call: Call, id: UUID, language: str) -> CaptionsText:
+        """As WebVTT."""
+        return await captions.get(id, language, call.user)
+
+    @api.put(
+        "/api/v1/videos/{id}/captions/{language}",
+        access=Access.USER,
+        if_match=True,
+        errors=(NoSuchVideo, NotYourVideo, BadCaptions, BadLanguage, TooManyCaptions),
+        summary="Set captions",
+        example_body=CaptionsBody(text=SUBTITLES, label="English"),
+    )
+    async def set_captions(call: Call, id: UUID, language: str, body: CaptionsBody) -> CaptionsText:
+        """SubRip or WebVTT, in the place of those of the same language (BCP 47: `en`, `pt-BR`). Kept as WebVTT with
+        times, positions and text; of markup `b`, `i` and `u` stay. Players find them within moments."""
+        return await captions.put(id, language, call.user, body, call.if_match)
+
+    @api.delete(
+        "/api/v1/videos/{id}/captions/{language}",
+        access=Access.USER,
+        if_match=True,
+        errors=(NoSuchVideo, NotYourVideo, NoSuchCaptions, BadLanguage),
+        summary="Delete captions",
+    )
+    async def delete_captions(call: Call, id: UUID, language: str) -> None:
+        await captions.delete(id, language, call.user, call.if_match)
+
+    return api
