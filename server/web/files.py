@@ -23,7 +23,7 @@ TYPES = {
     ".png": "image/png",
 }
 
-VENDOR = {"vendor/hls.mjs": "hls.js/dist/hls.min.mjs"}
+VENDOR = {"vendor/hls.mjs": "hls.js/dist/hls.min.mjs", "vendor/tus.js": "tus-js-client/dist/tus.min.js"}
 """Name under /assets → file in node_modules."""
 
 

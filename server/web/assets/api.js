@@ -76,10 +76,11 @@ async function send(method, path, body, access, signal, ifMatch) {
   const headers = { Accept: 'application/json' };
   if (ifMatch) headers['If-Match'] = ifMatch;
   if (access) headers.Authorization = `Bearer ${access}`;
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const file = body instanceof Blob; // goes as it is
+  if (body !== undefined) headers['Content-Type'] = file ? body.type || 'application/octet-stream' : 'application/json';
   try {
     return await fetch(`/api/v1${path}`, {
-      method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body), credentials: 'same-origin',
+      method, headers, signal, body: body === undefined || file ? body : JSON.stringify(body), credentials: 'same-origin',
     });
   } catch (error) {
     if (error.name === 'AbortError') throw error;

@@ -38,3 +38,25 @@ export function hue(text) {
   for (const letter of String(text)) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
   return hash % 360;
 }
+
+const far = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+const STEPS = [[60, 'second'], [60, 'minute'], [24, 'hour'], [7, 'day'], [4.35, 'week'], [12, 'month'], [Infinity, 'year']];
+/** "3 days ago"; "in 2 hours". */
+export function ago(moment, now = Date.now()) {
+  let away = (Date.parse(moment) - now) / 1000;
+  if (Number.isNaN(away)) return '';
+  for (const [size, unit] of STEPS) {
+    if (Math.abs(away) < size) return far.format(Math.round(away), unit);
+    away /= size;
+  }
+  return '';
+}
+
+/** 12345678 → "12.3 MB" */
+export function bytes(number) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let at = 0;
+  let left = number;
+  while (left >= 1000 && at < units.length - 1) { left /= 1000; at += 1; }
+  return `${left.toFixed(at && left < 100 ? 1 : 0)} ${units[at]}`;
+}

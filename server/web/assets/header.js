@@ -40,6 +40,7 @@ function paintAccount() {
   const menu = h('div', { class: 'menu account-menu', hidden: true },
     h('p', { class: 'menu-name' }, me.username),
     h('a', { class: 'menu-item', href: '/studio' }, 'Studio'),
+    h('a', { class: 'menu-item', href: '/studio/videos' }, 'Your videos'),
     h('a', { class: 'menu-item', href: '/account' }, 'Account'),
     me.roles?.includes('admin') && h('a', { class: 'menu-item', href: '/admin' }, 'Administration'),
     h('button', { class: 'menu-item', type: 'button', onclick: leave }, 'Sign out'));
