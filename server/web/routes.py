@@ -1,4 +1,4 @@
-"""The routes of the pages: `/`, `/watch/{id}`, `/videos`, `/video/{id}`, `/studio`, `/account`, `/docs`, `/assets/…`, and the page for the rest.
+"""The routes of the pages: `/`, `/watch/{id}`, `/videos`, `/studio` and so on, `/assets/…`, and the page for the rest.
 
 Pages are the same for everybody (what differs comes from the API), so they are answered from memory. Every page
 carries a content security policy that allows no inline script: text of users can never become code.
