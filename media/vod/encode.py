@@ -61,29 +61,28 @@ class Feed:
             yield from packets(self._container, [self.stream], self.lost)
             return
         back = 0
-        while True:
-            # an index may be by decode time or be wrong: then further back, and at last from the beginning
-            first = self._seek(self._video.keys[place - back] if back < place else None)
-            if back >= place or (first is not None and self.ticks(first) <= self._chunk.start):
-                break
-            back = back * 2 or 1
-        self._seek(self._video.keys[place - back] if back < place else None)
-        started = back >= place
+        while back < place and not self._reaches(self._video.keys[place - back]):
+            back = back * 2 or 1  # an index may be by decode time, or wrong: then further back
+        if back < place:
+            self._seek(self._video.keys[place - back])
+        else:
+            self._container.seek(0, backward=True)
+        started = False
         for packet in packets(self._container, [self.stream], self.lost):
             started = started or packet.is_keyframe
             if started:
                 yield packet
 
-    def _seek(self, key: int | None) -> int | None:
-        """To this key frame, None: to the beginning. The time of the first key frame that comes then."""
-        if key is None:
-            self._container.seek(0, backward=True)
-            return None
+    def _seek(self, key: int) -> None:
         self._container.seek(key, stream=self.stream, backward=True)
+
+    def _reaches(self, key: int) -> bool:
+        """Whether the first key frame that comes after seeking this one is shown before the chunk begins."""
+        self._seek(key)
         for packet in packets(self._container, [self.stream], [0]):
             if packet.is_keyframe and packet.pts is not None:
-                return packet.pts
-        return None
+                return self.ticks(packet.pts) <= self._chunk.start
+        return False
 
     def frames(self, source: Iterator[Packet[Any]]) -> Iterator[tuple[int, VideoFrame]]:
         """With their times on the output's timeline, each later than the one before."""
@@ -108,7 +107,7 @@ class Feed:
 
         for packet in source:
             try:
-                yield from packet.decode()  # type: ignore[misc]
+                yield from packet.decode()
             except av.FFmpegError:
                 self.lost[0] += 1
             if packet.pts is not None and self._video.exact and self.ticks(packet.pts) > self._chunk.end + BEHIND:
@@ -179,11 +178,11 @@ class Shower:
             rung.show(picture)
 
 
-def encode(file: BinaryIO, request: ChunkRequest, parent: Parent, limits: Limits) -> ChunkResult:
+def encode(file: BinaryIO, request: ChunkRequest, parent: Parent) -> ChunkResult:
     plan, chunk = request.plan, request.plan.chunks[request.number]
     video = plan.facts.video
     assert video is not None
-    feed = Feed(file, plan, chunk, limits)
+    feed = Feed(file, plan, chunk, parent.limits)
     passed = next((rung for rung in plan.rungs if rung.passed and rung.name in request.rungs), None)
     passer = None
     source = feed.packets()
@@ -251,6 +250,8 @@ class Passer:
             if at >= self._chunk.end:
                 self.over = True
                 return
+        if not self._number and not self._samples:
+            at = 0  # the first picture is there from the beginning
         self._samples.append(Coded(at, bool(packet.is_keyframe), bytes(packet)))
         self.count += 1
 
@@ -270,7 +271,7 @@ class Passer:
 
 
 def work(file: BinaryIO, request: bytes, parent: Parent) -> bytes:
-    return msgspec.msgpack.encode(encode(file, msgspec.msgpack.decode(request, type=ChunkRequest), parent, Limits()))
+    return msgspec.msgpack.encode(encode(file, msgspec.msgpack.decode(request, type=ChunkRequest), parent))
 
 
 if __name__ == "__main__":

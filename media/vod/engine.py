@@ -26,7 +26,7 @@ class ChunkRequest(msgspec.Struct, array_like=True):
 async def probe(source: Path, limits: Limits | None = None) -> SourceFacts:
     """What is in this file, found out by reading all of it. Raises BadSource, EngineFailed."""
     limits = limits or Limits()
-    answer = await run("media.vod.probe", source, msgspec.msgpack.encode(limits), limits, seconds=limits.probe_seconds)
+    answer = await run("media.vod.probe", source, b"", limits, seconds=limits.probe_seconds)
     return msgspec.msgpack.decode(answer, type=SourceFacts)
 
 

@@ -29,6 +29,8 @@ ENOUGH_SOUND, MOST_SOUND_TRIED = 2, 400
 PQ, HLG = 16, 18
 """Transfer characteristics of ISO/IEC 23091-2."""
 UNEVEN = 0.25
+KEYS_APART = Fraction(1, 2)
+"""Seconds."""
 TRUNCATED_SECONDS = 1.0
 
 
@@ -100,8 +102,9 @@ def _is_idr(stream: VideoStream, packet: Packet[Any]) -> bool:
     return False
 
 
-def look(file: BinaryIO, limits: Limits, parent: Parent | None = None) -> SourceFacts:
+def look(file: BinaryIO, parent: Parent) -> SourceFacts:
     """Raises BadSource."""
+    limits = parent.limits
     size = os.fstat(file.fileno()).st_size
     if not size:
         raise BadSource("no_media", "The file is empty.")
@@ -120,7 +123,7 @@ def look(file: BinaryIO, limits: Limits, parent: Parent | None = None) -> Source
             _try_video(track, packet, limits)
         elif isinstance(track, SeenAudio):
             _try_audio(track, packet)
-        if parent is not None and number % 5000 == 4999:
+        if number % 5000 == 4999:
             parent.step(min(file.tell() / size, 1.0))
     video_facts = _video_facts(video, limits) if video is not None and video.count else None
     audio_facts = tuple(_audio_facts(track) for track in audios if track.decoded)
@@ -254,7 +257,7 @@ def _video_facts(track: SeenVideo, limits: Limits) -> VideoFacts:
         end=end,
         timescale=(base.numerator, base.denominator),
         frames=count,
-        keys=tuple(sorted(track.keys)) if exact else (),
+        keys=_some(sorted(track.keys), round(KEYS_APART / base)) if exact else (),
         exact=exact,
         closed=exact and track.closed and track.keys[0] == start,
         decoded=len(track.frames),
@@ -267,6 +270,15 @@ def _square(width: int, height: int, shape: Fraction) -> tuple[int, int]:
     if not Fraction(1, 4) <= shape <= 4:
         return width, height
     return (round(width * shape), height) if shape >= 1 else (width, round(height / shape))
+
+
+def _some(keys: list[int], apart: int) -> tuple[int, ...]:
+    """Where every picture is a key frame, a few of them will do."""
+    chosen = keys[:1]
+    for key in keys:
+        if key - chosen[-1] >= apart:
+            chosen.append(key)
+    return tuple(chosen)
 
 
 def _uneven(distances: list[int]) -> bool:
@@ -312,8 +324,8 @@ def _seconds(time: int, track: VideoFacts | AudioFacts) -> float:
     return time * track.timescale[0] / track.timescale[1]
 
 
-def work(file: BinaryIO, request: bytes, parent: Parent) -> bytes:
-    return msgspec.msgpack.encode(look(file, msgspec.msgpack.decode(request, type=Limits), parent))
+def work(file: BinaryIO, _request: bytes, parent: Parent) -> bytes:
+    return msgspec.msgpack.encode(look(file, parent))
 
 
 if __name__ == "__main__":

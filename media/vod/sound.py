@@ -18,7 +18,6 @@ from media.samples import VIDEO_TIMESCALE, Codec, Track
 from media.transcode.sound import AAC_FRAME, RATE, config_of
 from media.vod.cutter import Coded, Cutter
 from media.vod.facts import AudioFacts
-from media.vod.options import Limits
 from media.vod.plan import AudioPlan, Plan
 from media.vod.results import AudioResult
 from media.vod.source import load, open_source, packets
@@ -68,11 +67,11 @@ class Segments:
         return AudioResult(self._cutter.made(), lost)
 
 
-def convert(file: BinaryIO, plan: Plan, parent: Parent, limits: Limits) -> AudioResult:
+def convert(file: BinaryIO, plan: Plan, parent: Parent) -> AudioResult:
     facts, audio = plan.facts.audio, plan.audio
     assert facts is not None
     assert audio is not None
-    _, container = open_source(file, limits)
+    _, container = open_source(file, parent.limits)
     stream: AudioStream = container.streams[facts.index]  # type: ignore[assignment]
     lost = [0]
     source = packets(container, [stream], lost)
@@ -233,7 +232,7 @@ class Encoder:
 
 def work(file: BinaryIO, request: bytes, parent: Parent) -> bytes:
     plan = msgspec.msgpack.decode(request, type=Plan)
-    return msgspec.msgpack.encode(convert(file, plan, parent, Limits()))
+    return msgspec.msgpack.encode(convert(file, plan, parent))
 
 
 if __name__ == "__main__":

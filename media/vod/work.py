@@ -33,8 +33,7 @@ class Job(msgspec.Struct, array_like=True):
     """The first thing that a child reads. request: what the module makes of it."""
 
     source: str
-    memory: int
-    niceness: int
+    limits: Limits
     request: bytes
 
 
@@ -76,7 +75,7 @@ async def run(
     folder."""
     process = await spawn(module)
     decode = msgspec.msgpack.Decoder(Message).decode
-    job = msgspec.msgpack.encode(Job(os.fspath(source), limits.memory, limits.niceness, request))
+    job = msgspec.msgpack.encode(Job(os.fspath(source), limits, request))
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -124,7 +123,8 @@ def _write(path: Path, data: bytes) -> None:
 class Parent:
     """Whom the child works for: what it says to it, from any thread."""
 
-    def __init__(self, answers: BinaryIO) -> None:
+    def __init__(self, answers: BinaryIO, limits: Limits) -> None:
+        self.limits = limits
         self._answers = answers
         self._encode = msgspec.msgpack.Encoder().encode
         self._turn = threading.Lock()
@@ -153,10 +153,10 @@ def serve(work: Callable[[BinaryIO, bytes, Parent], bytes], warm: Callable[[], N
     requests = sys.stdin.buffer
     (length,) = LENGTH.unpack(requests.read(LENGTH.size))
     job = msgspec.msgpack.decode(requests.read(length), type=Job)
-    limit_child(job.niceness, job.memory)
+    limit_child(job.limits.niceness, job.limits.memory)
     if warm is not None:
         warm()
-    parent = Parent(sys.stdout.buffer)
+    parent = Parent(sys.stdout.buffer, job.limits)
     with open(job.source, "rb") as source:
         seal_child()
         try:
