@@ -27,18 +27,18 @@ from server.streaming.videos.jobs import DELETED_JOB, enqueue_pieces, enqueue_pr
 from server.streaming.videos.models import (
     PLAYABLE,
     CaptionsView,
-    CardView,
     DeletedView,
-    EditBody,
-    EventView,
     LikeView,
-    Owner,
-    Playback,
     SearchQuery,
-    State,
     ThumbnailView,
     UploadedView,
     Video,
+    VideoCard,
+    VideoEdit,
+    VideoEvent,
+    VideoOwner,
+    VideoPlayback,
+    VideoState,
     VideoView,
     ViewView,
     Watchable,
@@ -104,21 +104,21 @@ class Desk:
             error=video.error,
         )
 
-    async def mine(self, caller: Caller, query: PageQuery, address: Address) -> Page[CardView]:
+    async def mine(self, caller: Caller, query: PageQuery, address: Address) -> Page[VideoCard]:
         before = decode_cursor(query.cursor, UUID)[0] if query.cursor else None
         async with self._database.acquire() as conn:
             rows = await store.of_owner(conn, caller.user_id, query.limit + 1, before)
         cards = await self._cards(rows, caller, address)
         return Page.cut(rows, query.limit, lambda row: (row.id,), lambda row: cards[row.id])
 
-    async def feed(self, caller: Caller | None, query: PageQuery, address: Address) -> Page[CardView]:
+    async def feed(self, caller: Caller | None, query: PageQuery, address: Address) -> Page[VideoCard]:
         before = decode_cursor(query.cursor, datetime, UUID) if query.cursor else None
         async with self._database.acquire() as conn:
             rows = await store.feed(conn, query.limit + 1, before)
         cards = await self._cards(rows, caller, address)
         return Page.cut(rows, query.limit, lambda row: (row.published_at, row.id), lambda row: cards[row.id])
 
-    async def search(self, caller: Caller | None, query: SearchQuery, address: Address) -> Page[CardView]:
+    async def search(self, caller: Caller | None, query: SearchQuery, address: Address) -> Page[VideoCard]:
         """Raises Invalid for what has no word in it."""
         words = as_tsquery(query.q)
         if not words:
@@ -131,7 +131,7 @@ class Desk:
 
     # the owner
 
-    async def edit(self, id: UUID, caller: Caller, body: EditBody, address: Address, seen: IfMatch) -> VideoView:
+    async def edit(self, id: UUID, caller: Caller, body: VideoEdit, address: Address, seen: IfMatch) -> VideoView:
         async with self._database.transaction() as conn:
             video = owned(await store.lock(conn, id), caller)
             seen.check(video.version)
@@ -249,7 +249,7 @@ class Desk:
             views=video.views,
             likes=video.likes,
             liked=await store.liked(conn, id, caller.user_id) if caller is not None else None,
-            owner=Owner(video.owner_id, owners[video.owner_id].username),
+            owner=VideoOwner(video.owner_id, owners[video.owner_id].username),
             channel=f"video:{id}" if mine else None,
             facts=msgspec.json.decode(facts) if facts is not None else None,
             thumbnails=[ThumbnailView(name, f"{base}/{name}") for name in _choices(video) if base is not None]
@@ -257,17 +257,19 @@ class Desk:
             else None,
             source_bytes=video.source_bytes if mine else None,
             stored_bytes=video.stored_bytes if mine else None,
-            events=[EventView(row["at"], row["kind"], row["detail"]) for row in events] if events is not None else None,
+            events=[VideoEvent(row["at"], row["kind"], row["detail"]) for row in events]
+            if events is not None
+            else None,
         )
 
-    async def _cards(self, videos: Collection[Video], caller: Caller | None, address: Address) -> dict[UUID, CardView]:
+    async def _cards(self, videos: Collection[Video], caller: Caller | None, address: Address) -> dict[UUID, VideoCard]:
         owners = await self._people.people({video.owner_id for video in videos})
         return {video.id: self._card(video, owners[video.owner_id], caller, address) for video in videos}
 
-    def _card(self, video: Video, owner: Named, caller: Caller | None, address: Address) -> CardView:
+    def _card(self, video: Video, owner: Named, caller: Caller | None, address: Address) -> VideoCard:
         base = self._base(video, caller, address)
         mine = may(caller, video.owner_id)
-        return CardView(
+        return VideoCard(
             id=video.id,
             title=video.title,
             visibility=video.visibility,
@@ -279,7 +281,7 @@ class Desk:
             preview=_in(base, video.pictures.preview),
             views=video.views,
             likes=video.likes,
-            owner=Owner(video.owner_id, owner.username),
+            owner=VideoOwner(video.owner_id, owner.username),
             created_at=video.created_at,
             published_at=video.published_at,
             publish_at=video.publish_at if mine else None,
@@ -290,15 +292,15 @@ class Desk:
         grant = self._grants.grant(_watchable(video), caller)
         return f"{address.http}/videos/{video.id}/{grant}" if grant is not None else None
 
-    def _playback(self, video: Video, caller: Caller | None, address: Address) -> Playback | None:
+    def _playback(self, video: Video, caller: Caller | None, address: Address) -> VideoPlayback | None:
         base = self._base(video, caller, address)
-        if base is None or (not video.renditions and video.state is not State.READY):
+        if base is None or (not video.renditions and video.state is not VideoState.READY):
             return None
-        return Playback(hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd")
+        return VideoPlayback(hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd")
 
 
 def _failed(video: Video) -> None:
-    if video.state is not State.FAILED:
+    if video.state is not VideoState.FAILED:
         raise NotFailed(f"It is {video.state}: there is nothing to try again.")
 
 
@@ -314,7 +316,7 @@ def _watchable(video: Video) -> Watchable:
     )
 
 
-def _schedule(video: Video, body: EditBody) -> tuple[datetime | None, datetime | None]:
+def _schedule(video: Video, body: VideoEdit) -> tuple[datetime | None, datetime | None]:
     """When it is to be published, and since when it is. Raises Invalid, AlreadyPublished."""
     if body.publish_at is msgspec.UNSET:
         return video.publish_at, video.published_at

@@ -10,9 +10,11 @@ from uuid import UUID
 import msgspec
 
 from server.kit.http import PageQuery
+from server.streaming.visibility import OPEN as OPEN
+from server.streaming.visibility import Visibility as Visibility
 
 
-class State(StrEnum):
+class VideoState(StrEnum):
     """playable: the lowest rendition is there; ready: all are."""
 
     UPLOADING = "uploading"
@@ -22,20 +24,8 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-PLAYABLE = (State.PLAYABLE, State.READY)
+PLAYABLE = (VideoState.PLAYABLE, VideoState.READY)
 
-
-class Visibility(StrEnum):
-    PUBLIC = "public"
-    UNLISTED = "unlisted"
-    PRIVATE = "private"
-    FOLLOWERS = "followers"
-    SUBSCRIBERS = "subscribers"
-    PAID = "paid"
-
-
-OPEN = (Visibility.PUBLIC, Visibility.UNLISTED)
-"""Who has the address may watch."""
 
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=140)]
 Description = Annotated[str, msgspec.Meta(max_length=5000)]
@@ -82,7 +72,7 @@ class Video(msgspec.Struct, frozen=True):
     title: str
     description: str
     visibility: Visibility
-    state: State
+    state: VideoState
     progress: float
     error: Failure | None
     publish_at: datetime | None
@@ -123,7 +113,7 @@ class Watchable(msgspec.Struct, frozen=True):
     id: UUID
     owner_id: UUID
     visibility: Visibility
-    state: State
+    state: VideoState
     published: bool
     duration: float
     folder: str
@@ -141,14 +131,14 @@ class Quota(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Playback(msgspec.Struct, frozen=True):
+class VideoPlayback(msgspec.Struct, frozen=True):
     """Absolute URLs."""
 
     hls: str
     dash: str
 
 
-class Owner(msgspec.Struct, frozen=True):
+class VideoOwner(msgspec.Struct, frozen=True):
     id: UUID
     username: str
 
@@ -157,9 +147,9 @@ class UploadedView(msgspec.Struct, frozen=True):
     """What an upload answers. progress: 0 to 1. playback: null until the lowest rendition is there."""
 
     id: UUID
-    state: State
+    state: VideoState
     progress: float
-    playback: Playback | None
+    playback: VideoPlayback | None
     error: Failure | None
 
 
@@ -179,19 +169,19 @@ class ThumbnailView(msgspec.Struct, frozen=True):
     url: str
 
 
-class EventView(msgspec.Struct, frozen=True):
+class VideoEvent(msgspec.Struct, frozen=True):
     at: datetime
     kind: str
     detail: str
 
 
-class CardView(msgspec.Struct, frozen=True):
+class VideoCard(msgspec.Struct, frozen=True):
     """A video in a list. duration in s; thumbnail, preview: absolute URLs, preview null until it is made."""
 
     id: UUID
     title: str
     visibility: Visibility
-    state: State
+    state: VideoState
     progress: float
     error: Failure | None
     duration: float
@@ -199,7 +189,7 @@ class CardView(msgspec.Struct, frozen=True):
     preview: str | None
     views: int
     likes: int
-    owner: Owner
+    owner: VideoOwner
     created_at: datetime
     published_at: datetime | None
     publish_at: datetime | None
@@ -215,7 +205,7 @@ class VideoView(msgspec.Struct, frozen=True):
     title: str
     description: str
     visibility: Visibility
-    state: State
+    state: VideoState
     progress: float
     error: Failure | None
     created_at: datetime
@@ -223,7 +213,7 @@ class VideoView(msgspec.Struct, frozen=True):
     published_at: datetime | None
     duration: float
     renditions: list[Rendition]
-    playback: Playback | None
+    playback: VideoPlayback | None
     thumbnail: str
     preview: str | None
     storyboard: str | None
@@ -232,16 +222,16 @@ class VideoView(msgspec.Struct, frozen=True):
     views: int
     likes: int
     liked: bool | None
-    owner: Owner
+    owner: VideoOwner
     channel: str | None
     facts: dict[str, Any] | None
     thumbnails: list[ThumbnailView] | None
     source_bytes: int | None
     stored_bytes: int | None
-    events: list[EventView] | None
+    events: list[VideoEvent] | None
 
 
-class EditBody(msgspec.Struct, forbid_unknown_fields=True):
+class VideoEdit(msgspec.Struct, forbid_unknown_fields=True):
     """Only what is given changes. publish_at: others see it from then on; null: at once. thumbnail: a name of
     `thumbnails`. chapters: null for those of the description."""
 

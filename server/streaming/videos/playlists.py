@@ -16,7 +16,7 @@ from media.vod.results import AudioResult, ChunkResult
 from media.vod.subtitles import Track, subtitled
 from server.streaming.videos import captions_store, work_store
 from server.streaming.videos.captions_store import Captions
-from server.streaming.videos.models import Rendition, State, folder_of
+from server.streaming.videos.models import Rendition, VideoState, folder_of
 from server.streaming.videos.work_store import PICTURE, SOUND, Piece
 from storage.objects import ObjectStore
 from storage.objects.store import content_type_of
@@ -37,8 +37,8 @@ class Written:
     complete: bool
 
     @property
-    def state(self) -> State:
-        return State.READY if self.complete else State.PLAYABLE
+    def state(self) -> VideoState:
+        return VideoState.READY if self.complete else VideoState.PLAYABLE
 
 
 class Assembly:

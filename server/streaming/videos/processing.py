@@ -31,7 +31,7 @@ from media.vod.results import Pictures as MadePictures
 from media.vod.work import Progress
 from server.streaming.videos import store, work_store
 from server.streaming.videos.jobs import ASSEMBLE_JOB, PIECE_JOB, PROBE_JOB, enqueue_assembly, enqueue_pieces
-from server.streaming.videos.models import Failure, Pictures, State, folder_of
+from server.streaming.videos.models import Failure, Pictures, VideoState, folder_of
 from server.streaming.videos.pieces import pieces_of
 from server.streaming.videos.playlists import Assembly
 from server.streaming.videos.scratch import NoRoom, Scratch, SourceMissing
@@ -228,7 +228,7 @@ class Processing:
                 video = await store.lock(conn, task.id)
                 if video is None:
                     break
-                if video.run != task.run or video.state is State.FAILED:
+                if video.run != task.run or video.state is VideoState.FAILED:
                     return
                 if await self._assembly.signature(conn, task.id) != written.signature:
                     continue

@@ -26,12 +26,12 @@ from server.streaming.videos.errors import (
 from server.streaming.videos.models import (
     CaptionsBody,
     CaptionsText,
-    CardView,
     DeletedView,
-    EditBody,
     LikeView,
     SearchQuery,
     UploadedView,
+    VideoCard,
+    VideoEdit,
     VideoView,
     ViewView,
     Visibility,
@@ -46,18 +46,18 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses:
     api = Routes("videos", "Videos on demand: what becomes of uploaded files.")
 
     @api.get("/api/v1/videos/feed", access=Access.ANYONE, etag=True, errors=(BadCursor,), summary="The newest videos")
-    async def feed(call: Call, query: PageQuery) -> Page[CardView]:
+    async def feed(call: Call, query: PageQuery) -> Page[VideoCard]:
         """Public ones that can be played, those published last first."""
         return await desk.feed(call.caller, query, addresses.seen_from(call.request))
 
     @api.get("/api/v1/videos/search", access=Access.ANYONE, errors=(BadCursor, Invalid), summary="Find videos")
-    async def search(call: Call, query: SearchQuery) -> Page[CardView]:
+    async def search(call: Call, query: SearchQuery) -> Page[VideoCard]:
         """Public videos with all these words in title or description; the last word may be the beginning of one. The
         best first, of the newest thousand that match."""
         return await desk.search(call.caller, query, addresses.seen_from(call.request))
 
     @api.get("/api/v1/videos/mine", access=Access.USER, etag=True, errors=(BadCursor,), summary="Your videos")
-    async def mine(call: Call, query: PageQuery) -> Page[CardView]:
+    async def mine(call: Call, query: PageQuery) -> Page[VideoCard]:
         """All of yours in every state, the newest first."""
         return await desk.mine(call.user, query, addresses.seen_from(call.request))
 
@@ -73,9 +73,9 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses:
         if_match=True,
         errors=(NoSuchVideo, NotYourVideo, NoSuchThumbnail, BadChapters, AlreadyPublished, Invalid),
         summary="Edit a video",
-        example_body=EditBody(title="A film", visibility=Visibility.PUBLIC),
+        example_body=VideoEdit(title="A film", visibility=Visibility.PUBLIC),
     )
-    async def edit(call: Call, id: UUID, body: EditBody) -> VideoView:
+    async def edit(call: Call, id: UUID, body: VideoEdit) -> VideoView:
         """Only the fields that are sent change. With `If-Match` only what you have read is changed. `publish_at` in the
         future hides a video that is not published yet until then."""
         return await desk.edit(id, call.user, body, addresses.seen_from(call.request), call.if_match)

@@ -15,7 +15,7 @@ from server.kit.clock import now
 from server.streaming.videos import store, work_store
 from server.streaming.videos.errors import QuotaReached
 from server.streaming.videos.jobs import DELETED_JOB, enqueue_probe
-from server.streaming.videos.models import Failure, Quota, State, Visibility, Watchable
+from server.streaming.videos.models import Failure, Quota, VideoState, Visibility, Watchable
 from storage.jobs import Jobs
 from storage.postgres import Connection, Database
 
@@ -98,7 +98,7 @@ class Videos:
     async def uploaded(self, conn: Connection, id: UUID, *, size: int) -> None:
         """The file is in the store whole. From here on the jobs have it."""
         video = await store.lock(conn, id)
-        if video is None or video.state is not State.UPLOADING:
+        if video is None or video.state is not VideoState.UPLOADING:
             return
         run = await work_store.begin(conn, id, size)
         await enqueue_probe(self._jobs, conn, id, run)
@@ -110,7 +110,7 @@ class Videos:
     async def abandon(self, conn: Connection, id: UUID) -> None:
         """The upload was taken back before it was whole: there is no such video. Its objects go by a job."""
         video = await store.lock(conn, id)
-        if video is not None and video.state in (State.UPLOADING, State.FAILED):
+        if video is not None and video.state in (VideoState.UPLOADING, VideoState.FAILED):
             await store.delete(conn, id)
             await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from server.streaming.videos.models import Failure, Pictures, Rendition, State
+from server.streaming.videos.models import Failure, Pictures, Rendition, VideoState
 from storage.postgres import Connection
 
 PICTURE, SOUND, STILLS = "picture", "sound", "stills"
@@ -186,7 +186,7 @@ async def set_pictures(conn: Connection, id: UUID, pictures: Pictures) -> None:
 
 
 async def set_packaged(
-    conn: Connection, id: UUID, *, state: State, renditions: Sequence[Rendition], pieces: int
+    conn: Connection, id: UUID, *, state: VideoState, renditions: Sequence[Rendition], pieces: int
 ) -> bool:
     """The playlists are in the store. True when it can be seen by others from now on, and could not before."""
     row = await conn.fetchrow(
