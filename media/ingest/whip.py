@@ -30,7 +30,9 @@ from media.samples import VIDEO_TIMESCALE, Kind
 
 log = logging.getLogger(__name__)
 
-FEEDBACK_SECONDS = 0.1
+TICK = 0.1
+FEEDBACK_SECONDS = 0.05
+"""What came when is told this often while packets come, and with each tick."""
 REPORT_SECONDS = 1.0
 ASK_AGAIN = 0.3
 """A key frame that was asked for and did not come is asked for again after this, s, or three round trips."""
@@ -107,7 +109,7 @@ class WhipLink:
         self._remb = START_REMB
         self._loss = 0.0
         self._rate = 0.0
-        self._told_at = self._created
+        self._fed_at = self._told_at = self._created
         self._told_bytes = 0
         self._told_fir = 0
         self._steady: asyncio.TimerHandle | None = None
@@ -171,7 +173,7 @@ class WhipLink:
     def on_connected(self) -> None:
         self.connected = True
         self._last_media = time.monotonic()
-        self._steady = asyncio.get_running_loop().call_later(FEEDBACK_SECONDS, self._tick)
+        self._steady = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def on_closed(self, reason: str) -> None:
         self._shut()
@@ -190,6 +192,8 @@ class WhipLink:
                 number = -1 if extensions is None else extensions.transport_sequence(parsed)
                 if number >= 0:
                     self._arrivals.arrived(number, arrival)
+                    if arrival - self._fed_at >= FEEDBACK_SECONDS:
+                        self._feed(arrival)
             self._take(parsed, arrival)
         except RtpError:
             self._spoiled()
@@ -368,12 +372,10 @@ class WhipLink:
             self._turn_away(error.reason)
 
     def _tick(self) -> None:
-        self._steady = asyncio.get_running_loop().call_later(FEEDBACK_SECONDS, self._tick)
+        self._steady = asyncio.get_running_loop().call_later(TICK, self._tick)
         now = time.monotonic()
-        if self._arrivals is not None:
-            self._arrivals.source = next(iter(self._sources), 0)
-            for message in self._arrivals.feedback():
-                self._tell([message])
+        if now - self._fed_at >= FEEDBACK_SECONDS:
+            self._feed(now)
         self._keep_pace(now)
         if self.closed:
             return
@@ -385,6 +387,14 @@ class WhipLink:
             self._ask_key(main, now)
         if now - self._told_at >= REPORT_SECONDS:
             self._report(now)
+
+    def _feed(self, now: float) -> None:
+        """What came when, for the sender's estimate of its bandwidth."""
+        self._fed_at = now
+        if self._arrivals is not None:
+            self._arrivals.source = next(iter(self._sources), 0)
+            for message in self._arrivals.feedback():
+                self._tell([message])
 
     def _report(self, now: float) -> None:
         sources = list(self._sources.values())

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from media.ingest.gate import Publisher
 from media.ingest.timeline import Timeline
-from media.protocols.errors import MediaError
 from media.protocols.rtp.frames import Frame
 from media.protocols.rtp.opus import silence
 from media.samples import Codec, Sample, Track
@@ -20,7 +19,7 @@ from media.samples import Codec, Sample, Track
 MAX_CHANGES = 30
 CHANGE_WINDOW = 60.0
 """Each new configuration is a new timeline for everybody who watches. Browsers change the size of their picture when
-the network does, so more are taken than from an encoder that somebody has set up."""
+the network does, so more are taken than from an encoder that somebody has set up; what is beyond them waits."""
 LONGEST_SILENCE = 48_000
 """Ticks of a hole in the sound that are filled with silence: a second of loss, or of a sender that is quiet (DTX)."""
 
@@ -33,6 +32,8 @@ class WhipIntake:
         self.frames = 0
         self.filled = 0
         """Ticks of silence that were put in."""
+        self.left_out = 0
+        """Frames of formats that changed too often."""
         self._publisher = publisher
         self._timeline = Timeline(max_ahead=max_ahead, clock=clock)
         self._clock = clock
@@ -42,13 +43,15 @@ class WhipIntake:
         self._waiting_for_key = True
 
     def picture(self, track: Track, position: float, frame: Frame) -> bool:
-        """position: seconds. Whether the stream can go on without a key frame. Raises MediaError, TimestampError."""
+        """position: seconds. Whether the stream can go on without a key frame. Raises TimestampError."""
         if self._waiting_for_key and not frame.key:
             return False
         times = self._timeline.video(_milliseconds(position), 0)
         if times is None:
             return True
-        self._announce(track)
+        if not self._announce(track):
+            self._waiting_for_key = True  # the picture stands until one comes in time
+            return True
         if self._timeline.jumped:
             self._restart()
             if not frame.key:
@@ -59,11 +62,10 @@ class WhipIntake:
         return True
 
     def sound(self, track: Track, position: float, frame: Frame) -> None:
-        """Raises MediaError, TimestampError."""
+        """Raises TimestampError."""
         dts = self._timeline.audio(_milliseconds(position), track.timescale, frame.duration)
-        if dts is None:
+        if dts is None or not self._announce(track):
             return
-        self._announce(track)
         batch: list[Sample] = []
         if self._timeline.jumped:
             self._restart()
@@ -87,20 +89,21 @@ class WhipIntake:
         self._waiting_for_key = True
         self._sound_until = -1
 
-    def _announce(self, track: Track) -> None:
+    def _announce(self, track: Track) -> bool:
+        """False when it is one change too many for this minute: its frames are left out."""
         if self._tracks.get(track.id) == track:
-            return
+            return True
         now = self._clock()
         changes = self._changes
         while changes and now - changes[0] >= CHANGE_WINDOW:
             changes.popleft()
+        if len(changes) >= MAX_CHANGES:
+            self.left_out += 1
+            return False
         changes.append(now)
-        if len(changes) > MAX_CHANGES:
-            raise MediaError(
-                f"the format of picture or sound changed {len(changes)} times within a minute; at most {MAX_CHANGES}"
-            )
         self._tracks[track.id] = track
         self._publisher.track(track)
+        return True
 
 
 def _milliseconds(position: float) -> int:

@@ -162,6 +162,7 @@ class Followers:
         self.inits: dict[str, Init] = {}
         self.offered: dict[str, Offer] = {}
         self._maker = maker
+        self._tracks: tuple[Track, ...] = ()
         self.following: list[Following] = []
         self._cutting: dict[str, FollowSegmenter] = {}
         self._began: dict[int, float] = {}  # msn -> where it begins, s
@@ -193,10 +194,8 @@ class Followers:
     # what the package tells
 
     def on_tracks(self, tracks: tuple[Track, ...]) -> None:
-        offers = self._maker.offers(tracks) if self._maker is not None else ()
-        self.offered = {offer.letter: offer for offer in offers}
-        for letter in [x for x in self._leases if x not in self.offered]:
-            self._release(letter)
+        self._tracks = tracks
+        self._look_at_offers()
 
     def on_session(self, msn: int, base: float) -> None:
         self._began = {msn: base}
@@ -219,6 +218,7 @@ class Followers:
                 self._fill(letter, msn + 1)
                 self._drop_when_empty(letter)
         self._release_unasked()
+        self._look_at_offers()
 
     def pump(self) -> None:
         for following in self.following:
@@ -272,7 +272,7 @@ class Followers:
                 elif letter not in self.renditions:
                     return False
             if letter not in self.renditions:
-                self._rendition(letter, self.package.next)
+                self._first(letter, self.package.next)
         return letter in self.renditions
 
     def cold(self, letter: str) -> bool:
@@ -376,11 +376,21 @@ class Followers:
         package.desk.stale_index()
         return rendition
 
+    def _first(self, letter: str, msn: int) -> None:
+        """It begins at this segment, behind a gap: ffmpeg up to 5.1 dies (SIGSEGV) of a rendition that lists parts and
+        no whole segment yet."""
+        before = msn - 1
+        segment = self.package.segments.get(before)
+        if segment is None or not any(piece.closed for piece in segment.pieces.values()):
+            self._rendition(letter, msn)
+        else:
+            self._gap(self._rendition(letter, before), before)
+
     def _fill(self, letter: str, upto: int) -> None:
         """Gaps up to this msn, not included; where there are too many, the rendition begins there."""
         rendition = self.renditions.get(letter)
         if rendition is None or upto - rendition.next > MOST_GAPS:
-            self._rendition(letter, upto)
+            self._first(letter, upto)
             return
         for msn in range(rendition.next, upto):
             self._gap(rendition, msn)
@@ -414,6 +424,17 @@ class Followers:
         self._pieces.pop(letter, None)
         self.package.desk.stale_list(letter)
         self.package.desk.stale_index()
+
+    def _look_at_offers(self) -> None:
+        """They change with the source, and with what the machine can do just now."""
+        if self._maker is None or self.package.ended or self.package.closed:
+            return
+        offered = {offer.letter: offer for offer in self._maker.offers(self._tracks)}
+        if offered.keys() != self.offered.keys():
+            self.package.desk.stale_index()
+        self.offered = offered
+        for letter in [x for x in self._leases if x not in offered]:
+            self._release(letter)
 
     def _release(self, letter: str) -> None:
         self._leases.pop(letter)()

@@ -11,6 +11,7 @@ import errno
 import logging
 import socket
 import struct
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -36,6 +37,12 @@ LONG_HANDSHAKE = 5.0
 """A handshake that is under way so long is closed when others wait for its place, s."""
 ADDRESSES_SECONDS = 10.0
 """The addresses of the machine are looked up again after this: a laptop changes its network, s."""
+TIMESTAMPS = 35 if sys.platform == "linux" else 0
+"""SO_TIMESTAMPNS: the kernel says when each datagram came. Python has no name for it."""
+STAMP = struct.Struct("qq" if struct.calcsize("P") == 8 else "ii")
+STAMPS_ROOM = socket.CMSG_SPACE(STAMP.size) if TIMESTAMPS else 0
+OLDEST_STAMP = 1.0
+"""A datagram that says it waited longer than this came while the wall clock was set, s."""
 UDP_SEGMENT = 103
 RUN_BYTES = 60_000
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
@@ -72,6 +79,7 @@ class RtcPort:
             "dropped": 0,
             "unsendable": 0,
         }
+        self._arrived = 0.0
         self._total_peers = 0
         self._gone: Counter[str] = Counter()
 
@@ -229,10 +237,11 @@ class RtcPort:
 
     def _on_readable(self) -> None:
         assert self._socket is not None
-        recvfrom, owners, clock = self._socket.recvfrom, self._by_address, time.monotonic
+        recvmsg, owners, clock = self._socket.recvmsg, self._by_address, time.monotonic
+        offset = clock() - time.time()
         for _ in range(BURST):
             try:
-                datagram, address = recvfrom(MAX_DATAGRAM)
+                datagram, stamps, _, address = recvmsg(MAX_DATAGRAM, STAMPS_ROOM)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
@@ -241,7 +250,7 @@ class RtcPort:
             peer = owners.get(address)
             if peer is not None and datagram[:1] > b"\x03":
                 try:
-                    peer.on_datagram(datagram, address, clock())
+                    peer.on_datagram(datagram, address, self._arrival(stamps, offset, clock()))
                 except Exception:
                     log.exception("webrtc %s: the session failed", peer.name)
                     peer.close("The session failed.")
@@ -251,6 +260,19 @@ class RtcPort:
                 self._counts["strangers"] += 1
             if self._socket is None:  # closed by what came
                 return
+
+    def _arrival(self, stamps: Sequence[tuple[int, int, bytes]], offset: float, now: float) -> float:
+        """When it came, by time.monotonic(): a loop that is late must not look like a network that is. offset: from the
+        wall clock, by which the kernel tells it."""
+        if stamps and len(stamps[0][2]) == STAMP.size:
+            seconds, nanoseconds = STAMP.unpack(stamps[0][2])
+            at = seconds + nanoseconds / 1e9 + offset
+            if now - OLDEST_STAMP < at < now:
+                now = at
+        if now < self._arrived:
+            return self._arrived
+        self._arrived = now
+        return now
 
     def _on_stun(self, datagram: bytes, address: Address, owner: Peer | None, now: float) -> None:
         if owner is None and self._guard.turned_away(address, now):
@@ -331,6 +353,8 @@ def _bound(host: str, options: RtcOptions, *, only: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
         for name in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, name, options.rtc_socket_buffer)
+        if TIMESTAMPS:
+            sock.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
         sock.setblocking(False)
         sock.bind(where)
     except OSError:

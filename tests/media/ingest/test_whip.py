@@ -11,16 +11,20 @@ import pytest
 
 from media.ingest.gate import PublishRequest
 from media.ingest.whip import WhipLink, WhipOptions
+from media.ingest.whip_intake import MAX_CHANGES, WhipIntake
 from media.protocols.h26x import parse_avcc
 from media.protocols.rtp import packet, rtcp, rtx
+from media.protocols.rtp.feedback import TransportFeedback
+from media.protocols.rtp.frames import Frame
 from media.protocols.rtp.h264 import H264Packetizer
 from media.protocols.sdp import Description
 from media.rtc.offer import Wanted, take
-from media.samples import VIDEO_TIMESCALE, Codec, Sample, Track
-from tests.media.ingest.conftest import OpenGate
+from media.samples import VIDEO_TIMESCALE, Codec, Kind, Sample, Track
+from tests.media.ingest.conftest import OpenGate, Recorder
 from tests.support import eventually
 
-OFFER = (Path(__file__).parents[1] / "rtc" / "offers" / "obs.sdp").read_bytes()
+OFFERS = Path(__file__).parents[1] / "rtc" / "offers"
+OFFER = (OFFERS / "obs.sdp").read_bytes()
 AVCC = bytes.fromhex("0164001fffe1000a6764001facb402800b7601000468ef3cb0")
 VIDEO, AUDIO, RTX = 1667834732, 1667834731, 1667834733
 IDR, SLICE = b"\0\0\0\x06\x65\x88aaaa", b"\0\0\0\x06\x41\x9abbbb"
@@ -129,6 +133,51 @@ async def test_nonsense_is_counted_and_much_of_it_ends_the_session(wire: Wire, g
     assert "could not be read" in wire.closed
     assert gate.turned[-1][1] == wire.closed
     assert wire.link.describe()["connected"] is False
+
+
+def test_a_size_that_changes_all_the_time_ends_nothing() -> None:
+    """A browser follows its network; what is too much for those who watch is left out until the minute is over."""
+    now = 0.0
+    publisher = Recorder()
+    intake = WhipIntake(publisher, clock=lambda: now)
+    described = parse_avcc(AVCC)
+    sizes = [Track(1, Codec.H264, VIDEO_TIMESCALE, AVCC, described.codec_string, 320 + n, 180) for n in range(100)]
+    for number, track in enumerate(sizes):
+        now = number * 0.5
+        assert intake.picture(track, now, Frame(number * 45_000, IDR, key=True))
+    assert publisher.tracks == sizes[:MAX_CHANGES]
+    assert len(publisher.of(1)) == MAX_CHANGES
+    assert intake.picture(sizes[-1], now + 0.1, Frame(0, SLICE, key=False)) is False  # and a key frame is asked for
+    now = 200.0
+    assert intake.picture(sizes[-1], now, Frame(0, IDR, key=True))
+    assert publisher.tracks == [*sizes[:MAX_CHANGES], sizes[-1]]
+
+
+async def test_what_came_when_is_told_while_it_comes(gate: OpenGate) -> None:
+    """Also by a loop that is too busy for its timers."""
+    offer = Description.parse((OFFERS / "chromium-whip.sdp").read_bytes())
+    agreement = take(offer, [Wanted(Codec.H264), Wanted(Codec.OPUS)], receive=True)
+    section = agreement.of(Kind.VIDEO)
+    assert section is not None
+    link = WhipLink(gate, agreement, WhipOptions(), "192.0.2.1", lambda _: None)
+    wire = Wire(link)
+    asked = PublishRequest("whip", "key", "192.0.2.1", "test", link)
+    link.begin(asked, await gate.admit(asked), wire)
+    began = time.monotonic()
+    for number in range(31):
+        numbered = packet.build(
+            b"\x41",
+            payload_type=section.formats[0].format.payload_type,
+            sequence=number,
+            timestamp=0,
+            ssrc=VIDEO,
+            extension=packet.build_extension({section.extensions[packet.TRANSPORT_CC]: number.to_bytes(2, "big")}),
+        )
+        link.on_rtp(numbered, began + number * 0.01)
+    told = [message for message in wire.told if isinstance(message, TransportFeedback)]
+    assert sum(len(message.deltas) for message in told) > 24
+    assert max(len(message.deltas) for message in told) <= 7
+    wire.close("the test is over")
 
 
 @pytest.mark.parametrize("wire", [0.2], indirect=True)

@@ -18,6 +18,7 @@ class Handler:
     def __init__(self) -> None:
         self.connected = 0
         self.rtp: list[bytes] = []
+        self.arrivals: list[float] = []
         self.rtcp: list[bytes] = []
         self.closed: list[str] = []
 
@@ -26,6 +27,7 @@ class Handler:
 
     def on_rtp(self, packet: bytes, arrival: float) -> None:
         self.rtp.append(packet)
+        self.arrivals.append(arrival)
 
     def on_rtcp(self, packet: bytes) -> None:
         self.rtcp.append(packet)

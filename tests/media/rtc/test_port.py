@@ -7,10 +7,12 @@ import gc
 import os
 import secrets
 import socket
+import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,24 @@ async def test_a_burst_of_packets_is_not_lost(port: RtcPort) -> None:
     granted = port.describe()["receive_buffer_bytes"]
     assert isinstance(granted, int)
     assert granted >= 212_992
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells it on Linux")
+async def test_a_loop_that_is_late_knows_when_packets_came(port: RtcPort) -> None:
+    async with Session(port) as session:
+        with Stranger(port) as stranger:
+            await stranger.check(session.peer)
+            protect = session.remote.dtls._tx_srtp.protect
+            said = []
+            for sequence in range(4):
+                said.append(time.monotonic())
+                stranger.say(protect(rtp(sequence)))
+                time.sleep(0.1)  # noqa: ASYNC251 that is what the loop is late by
+            await eventually(lambda: len(session.handler.rtp) == len(said))
+            arrivals = session.handler.arrivals
+            assert arrivals == sorted(arrivals)
+            apart = [late - early for early, late in pairwise(arrivals)]
+            assert apart == pytest.approx([late - early for early, late in pairwise(said)], abs=0.05)
 
 
 async def test_only_what_proves_the_password_moves_the_address(port: RtcPort) -> None:
