@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from realtime.broker.memory import Exchange, MemoryBroker
+from realtime.rules import Entry
 from server.community.chat.models import channel_of
 from server.kit.clock import now
 from server.kit.limits import Limits
@@ -441,9 +442,9 @@ async def test_a_fault_in_telling_neither_loses_nor_doubles(server: Server, worl
     told = server.hub.deliver
     failed: list[int] = []
 
-    def fail(name: str, epoch: str, offset: int, data: bytes, erased: Any = None) -> None:
+    def fail(name: str, epoch: str, entry: Entry) -> None:
         if name == channel:  # the staff's channel is told as well
-            failed.append(offset)
+            failed.append(entry.offset)
         raise RuntimeError("a fault between the commit and telling")
 
     server.hub.deliver = fail  # type: ignore[method-assign]
