@@ -224,6 +224,9 @@ class Settings:
     whip_per_address: int = _setting(20, "publishers by WebRTC from one address at once, for each process")
     whip_idle_timeout: float = _setting(30.0, "a publisher by WebRTC that sends no media this long is closed, s")
     whip_wait: float = _setting(0.5, "a packet that is missing of a publisher by WebRTC is waited for this long, s")
+    whip_start_bitrate: float = _setting(
+        2.0, "a browser that goes live begins with so much picture; 0: as it thinks, often too little; Mbit/s"
+    )
     ice_servers: str = _setting(
         "",
         "STUN and TURN servers, comma-separated, that browsers are told for WebRTC: stun:HOST:PORT, "
@@ -265,6 +268,14 @@ class Settings:
     sound_children: int = _setting(
         8, "broadcasts whose sound is made in another codec (AAC, Opus) at once, each by a child process; 0: none"
     )
+    live_ladder: str = _setting(
+        "auto",
+        "smaller pictures of a broadcast, encoded while a viewer asks for them: off, auto (as many as the cores carry) "
+        "or heights of 1080,720,480,360,240",
+    )
+    ladder_children: int = _setting(
+        0, "broadcasts whose picture is encoded in smaller sizes at once, each by a child process; 0: one for two cores"
+    )
     restream_targets: int = _setting(5, "RTMP servers elsewhere that the broadcasts of one account are pushed on to")
     restream_ports: str = _setting(
         "1935,443", "ports, comma-separated, that may be pushed to; OUTGOING_ALLOWED adds addresses that are not public"
@@ -278,6 +289,13 @@ class Settings:
     restream_pause: float = _setting(60.0, "the pauses between attempts to reach a target grow to this, s")
     thumbnail_seconds: float = _setting(10.0, "age at which the picture of a live broadcast is renewed, s")
 
+    # who may watch
+    grant_seconds: float = _setting(
+        600.0, "an address of what is neither public nor unlisted is good this long, s; players renew it"
+    )
+    grant_skew_seconds: float = _setting(2.0, "the clocks of a fleet's machines are no further apart than this, s")
+    video_cache_bytes: int = _setting(64 << 20, "memory for files of videos that are being watched, bytes")
+
     # video on demand
     video_quota_bytes: str = _setting(
         "free=10000000000, basic=50000000000, pro=500000000000, enterprise=5000000000000",
@@ -289,6 +307,16 @@ class Settings:
     video_longest: str = _setting(
         "free=14400, basic=28800, pro=43200, enterprise=43200", "longest video, s, in the same form"
     )
+    upload_max_bytes: int = _setting(20_000_000_000, "largest file of a video, bytes")
+    upload_hours: float = _setting(24.0, "an upload that nothing is added to is removed after this, hours")
+    uploads_unfinished: int = _setting(100, "uploads that an account may have begun and not ended")
+    uploads_per_account: int = _setting(10, "uploads that an account may bring at once, for each process")
+    uploads_at_once: int = _setting(200, "uploads that this process takes at once")
+    upload_least_rate: float = _setting(4096.0, "an upload that comes slower than this is cut off, bytes/s")
+    upload_window: float = _setting(
+        30.0, "over so long that is counted; an upload that sends nothing this long is cut off too, s"
+    )
+    upload_checkpoint: float = _setting(2.0, "what has come of an upload is recorded so often, s")
     video_captions: int = _setting(40, "languages that a video may have captions in")
     vod_children: int = _setting(
         1, "pieces of videos that this process works on at once; 0: none, other processes have to (bin/worker)"
@@ -476,6 +504,9 @@ _ABOVE_ZERO = (
     "whep_burst_mbit",
     "whip_idle_timeout",
     "turn_seconds",
+    "upload_hours",
+    "upload_window",
+    "upload_checkpoint",
 )
 _SCHEMES = {
     "public_url": ("http://", "https://"),

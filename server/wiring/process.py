@@ -58,18 +58,25 @@ from server.streaming.addresses import Addresses
 from server.streaming.broadcasts.director import Director, DirectorOptions
 from server.streaming.broadcasts.live import written_elsewhere
 from server.streaming.broadcasts.service import Broadcasts
+from server.streaming.broadcasts.service import missing as no_such_broadcast
 from server.streaming.channels.service import Channels
 from server.streaming.iceservers import IceServers
+from server.streaming.playback.doors import Door
+from server.streaming.playback.rights import Rights
 from server.streaming.playback.routes import MediaRoutes
+from server.streaming.playback.sources import LiveSubjects, VideoSubjects
+from server.streaming.playback.subjects import Kind
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
 from server.streaming.restream.dialer import Dialer
 from server.streaming.restream.names import Names
 from server.streaming.restream.pushes import Pushes
 from server.streaming.restream.service import Restreams
+from server.streaming.uploads.service import Uploads
 from server.streaming.videos.captions import Captions
 from server.streaming.videos.desk import Desk
-from server.streaming.videos.opening import NoViews, PlainGrants, PlainVisibility
+from server.streaming.videos.opening import NoViews
+from server.streaming.videos.opening import missing as no_such_video
 from server.streaming.videos.progress import PREFIX as VIDEO
 from server.streaming.videos.progress import ProgressChannels
 from server.streaming.videos.thumbnails import OwnThumbnails
@@ -86,8 +93,11 @@ from server.wiring.choices import (
     tls_of,
     typing_of,
 )
+from server.wiring.ladders import ladders
 from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
+from server.wiring.uploads import finishing_of, options_of, parts_of
 from server.wiring.vod import Vod
+from server.wiring.watching import Bonds, Withdrawal, grants_of
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -118,6 +128,7 @@ class Wiring:
     async def start(self) -> None:
         route_classes(self.settings)  # a rate that cannot be is told before anything starts
         self.rtc = rtc_port(self.settings)  # so is PUBLIC_IP
+        self.ladders = ladders(self.settings)  # and LIVE_LADDER
         try:
             await self._start_database()
             await self._start_storage()
@@ -323,8 +334,9 @@ class Wiring:
                 record=settings.record,
             ),
             self.jobs,
-            Renditions(self.sounds, aac=settings.live_aac),
+            Renditions(self.sounds, self.ladders, aac=settings.live_aac),
         )
+        await self._start_rights()
         self.broadcasts = Broadcasts(
             self.database,
             self.director,
@@ -333,6 +345,7 @@ class Wiring:
             self.viewers,
             self.thumbnails,
             self.jobs,
+            self.live_door,
             record=settings.record,
         )
         self._wire_people()
@@ -349,6 +362,7 @@ class Wiring:
             audience=FollowAudience(self.people.follows),
             people=self.identity,
             audit=self.audit,
+            doors=self.live_door,
         )
         await self.chat.start()
         self._closing.push_async_callback(self.chat.close)
@@ -366,7 +380,7 @@ class Wiring:
         self._closing.push_async_callback(self.viewers.close)
         self.media = MediaRoutes(
             self.director,
-            self.database,
+            self.rights,
             self.spool,
             self.viewers,
             self.thumbnails,
@@ -374,6 +388,7 @@ class Wiring:
         )
         self._closing.push_async_callback(self.thumbnails.close)
         self._closing.push_async_callback(self.sounds.close)
+        self._closing.push_async_callback(self.ladders.close)
         await self._start_videos()
         self.worker = self._worker()
         await self.worker.start()
@@ -384,7 +399,9 @@ class Wiring:
         self._closing.push_async_callback(self.rtc.close)
         self.ice_servers = IceServers(settings)
         self.whip = publishing(self.rtc, self.director, settings)
-        self.whep = watching(self.rtc, self.director, self.database, self.viewers, self.sounds, settings)
+        self.whep = watching(
+            self.rtc, self.director, self.database, self.viewers, self.live_door, self.sounds, settings
+        )
         self.whep.start()
         self.identity.on_ended(self.whep.ended)
         self._closing.push_async_callback(self.whep.close)
@@ -421,13 +438,34 @@ class Wiring:
         self._closing.push_async_callback(self.rtmp.close)
         self.addresses = Addresses(settings.public_url, self.rtmp.port, self.rtmp.tls_port or None)
 
+    async def _start_rights(self) -> None:
+        follows = self.people.follows
+        lives = LiveSubjects(self.database, self.director)
+        self.rights = Rights(
+            grants_of(self.secrets, self.settings), {Kind.LIVE: lives}, Bonds(follows), Bonds(follows), lives.held
+        )
+        self.live_door = Door(self.rights, Kind.LIVE, no_such_broadcast)
+        withdrawal = Withdrawal(self.database, self.hub)
+        self._closing.push_async_callback(withdrawal.close)
+        self.rights.on_narrowed(withdrawal.narrowed)
+        self.rights.on_unfollowed(withdrawal.unfollowed)
+        follows.on_changed(self.rights.follow_changed)
+        self.identity.on_ended(self.rights.ended)
+        self.rights.start()
+        self._closing.push_async_callback(self.rights.close)
+
     async def _start_videos(self) -> None:
         self.vod = Vod(self.dsn, self.database, self.objects, self.spool, self.jobs, self.settings)
+        self.rights.add_source(Kind.VIDEO, VideoSubjects(self.vod.videos))
+        door = Door(self.rights, Kind.VIDEO, no_such_video)
         await self.vod.start()
         self._closing.push_async_callback(self.vod.close)
-        self.video_desk = Desk(
-            self.database, self.objects, self.jobs, self.identity, PlainVisibility(), PlainGrants(), NoViews()
+        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, door, NoViews())
+        parts = parts_of(self.objects, self.settings)
+        self.uploads = Uploads(
+            self.database, parts, self.vod.videos, self.jobs, options_of(self.settings), node=self.node
         )
+        await self.uploads.start()
         self.captions = Captions(self.database, self.jobs, most=self.settings.video_captions)
         self.own_thumbnails = OwnThumbnails(self.database, self.objects, self.images)
         progress = ProgressChannels(self.database, self.hub)
@@ -493,6 +531,8 @@ class Wiring:
         metrics.gauge("whip_publishers", "Publishers by WebRTC", lambda: self.whip.count)
         metrics.gauge("whep_viewers", "Viewers by WebRTC", lambda: self.whep.count)
         metrics.counter("webrtc_packets", "Packets of WebRTC by what became of them", self.rtc.packets, label="outcome")
+        metrics.gauge("uploads_writing", "Uploads that come just now", lambda: self.uploads.writing)
+        metrics.counter("upload_bytes", "Bytes of uploads that were kept", lambda: self.uploads.received_bytes)
         metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: self.spool.pending_bytes)
         metrics.gauge("disk_free_bytes", "Free disk under DATA_DIR", self.spool.disk_free)
         health.add("database", self._database_answers)
@@ -516,8 +556,11 @@ class Wiring:
             ("whep", self.whep),
             ("restream", self.pushes),
             ("sounds", self.sounds),
+            ("ladders", self.ladders),
+            ("rights", self.rights),
             ("spool", self.spool),
             ("videos", self.vod),
+            ("uploads", self.uploads),
             ("hub", self.hub),
             ("sockets", self.sockets),
         ):
@@ -568,6 +611,7 @@ class Wiring:
             people=self.people,
             resets=ResetMails(self.database, self.settings, self.mailer, self.secrets),
             vod=self.vod,
+            finishing=finishing_of(self.database, self.objects, self.vod.videos, self.jobs, self.settings),
         )
 
     def _doubt(self, ended: Collection[UUID]) -> None:

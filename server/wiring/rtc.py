@@ -9,6 +9,7 @@ from media.rtc.options import RtcOptions
 from media.rtc.port import RtcPort
 from server.settings import SettingError, Settings
 from server.streaming.broadcasts.director import Director
+from server.streaming.playback.doors import Door
 from server.streaming.playback.viewers import Viewers
 from server.streaming.whep.service import Limits, Sessions
 from server.streaming.whip.service import Limits as PublisherLimits
@@ -62,12 +63,19 @@ def publishing(port: RtcPort, director: Director, settings: Settings) -> Whips:
             idle_timeout=settings.whip_idle_timeout,
             key_seconds=settings.segment_seconds,
             wait=settings.whip_wait,
+            start_bitrate=settings.whip_start_bitrate,
         ),
     )
 
 
 def watching(
-    port: RtcPort, director: Director, database: Database, viewers: Viewers, sounds: Sounds, settings: Settings
+    port: RtcPort,
+    director: Director,
+    database: Database,
+    viewers: Viewers,
+    door: Door,
+    sounds: Sounds,
+    settings: Settings,
 ) -> Sessions:
     return Sessions(
         port,
@@ -75,6 +83,7 @@ def watching(
         director,
         database,
         viewers,
+        door,
         Limits(settings.whep_most, settings.whep_per_broadcast, settings.whep_per_address),
         ViewerOptions(burst_bitrate=settings.whep_burst_mbit * 1e6, memory=settings.whep_memory),
     )

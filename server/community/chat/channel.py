@@ -49,7 +49,8 @@ class ChatChannels:
         room_id = _room_id(channel)
         try:
             # crowds come back at once: who only reads is answered from what was read a moment ago
-            room = await (self._chat.room if action is Action.PUBLISH else self._chat.room_lately)(room_id)
+            enter = self._chat.entered if action is Action.PUBLISH else self._chat.entered_lately
+            room = await enter(cast("Caller | None", who), room_id)
         except Problem as problem:
             raise _refused(problem) from None
         _check_scope(who, action)

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from realtime.rules import Entry
 from server.community.chat.mode import Bond, Mode
+from server.kit.auth import Caller
 from storage.postgres import Connection
 
 MAX_PAGE = 500
@@ -211,6 +212,12 @@ class Room(Protocol):
 class Rooms(Protocol):
     async def room(self, id: UUID) -> Room | None:
         """The broadcast with this id; None when there is none."""
+        ...
+
+
+class Doors(Protocol):
+    async def may_still(self, id: UUID, viewer: Caller | None) -> bool:
+        """Whether he may watch the broadcast, and so be in the room beside it. Asked often."""
         ...
 
 

@@ -53,13 +53,13 @@ class Moderation:
 
     async def state(self, caller: Caller | None, room_id: UUID) -> ChatState:
         """Raises NoSuchRoom."""
-        room = await self._chat.room_lately(room_id)
+        room = await self._chat.entered_lately(caller, room_id)
         return await self._chat.states.state(room_id, room.owner_id, await self._chat.viewer(caller, room))
 
     async def me(self, caller: Caller, room_id: UUID) -> InTheRoom:
         """Raises NoSuchRoom."""
         chat = self._chat
-        room = await chat.room_lately(room_id)
+        room = await chat.entered_lately(caller, room_id)
         async with chat.database.acquire() as connection:
             standing = await chat.rules.standing(connection, room.owner_id, [caller.user_id])
         role = Actor.of(caller).role(room.owner_id, standing.moderators)
@@ -75,7 +75,7 @@ class Moderation:
         self, caller: Caller, room_id: UUID, body: ModeBody, origin: Origin | None = None
     ) -> tuple[Stored, Mode]:
         """Raises NoSuchRoom, NotYours, BadMode, ModeUnavailable, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         operation = SetMode(actor=Actor.of(caller), at=self._chat.clock(), origin=origin, body=body)
         stored = await self._chat.do(room, operation)
         return stored, stored.data
@@ -92,7 +92,7 @@ class Moderation:
         self, caller: Caller, room_id: UUID, user_id: UUID, body: BanBody, origin: Origin | None = None
     ) -> tuple[Stored, BanView]:
         """Raises NoSuchRoom, NoSuchPerson, NotYours, BadBan, TooMany, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         await self._need(caller, room, Deed.BAN)
         person = await self._person(user_id)
         stored = await self._chat.do(
@@ -112,13 +112,13 @@ class Moderation:
 
     async def unban(self, caller: Caller, room_id: UUID, user_id: UUID, origin: Origin | None = None) -> Stored:
         """Raises NoSuchRoom, NotYours, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         operation = LiftBan(actor=Actor.of(caller), at=self._chat.clock(), origin=origin, user_id=user_id)
         return await self._chat.do(room, operation)
 
     async def bans(self, caller: Caller, room_id: UUID, query: PageQuery) -> Page[BanView]:
         """Raises NoSuchRoom, NotYours, BadCursor."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         await self._need(caller, room, Deed.BAN)
         before: tuple[datetime, UUID] | None = None
         if query.cursor is not None:
@@ -137,7 +137,7 @@ class Moderation:
 
     async def appoint(self, caller: Caller, room_id: UUID, user_id: UUID, origin: Origin | None = None) -> Stored:
         """Raises NoSuchRoom, NoSuchPerson, NotYours, TooMany, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         await self._need(caller, room, Deed.APPOINT)
         await self._person(user_id)
         operation = Appoint(actor=Actor.of(caller), at=self._chat.clock(), origin=origin, user_id=user_id)
@@ -145,13 +145,13 @@ class Moderation:
 
     async def dismiss(self, caller: Caller, room_id: UUID, user_id: UUID, origin: Origin | None = None) -> Stored:
         """Raises NoSuchRoom, NotYours, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         operation = Dismiss(actor=Actor.of(caller), at=self._chat.clock(), origin=origin, user_id=user_id)
         return await self._chat.do(room, operation)
 
-    async def moderators(self, room_id: UUID) -> Moderators:
+    async def moderators(self, caller: Caller | None, room_id: UUID) -> Moderators:
         """Raises NoSuchRoom."""
-        room = await self._chat.room_lately(room_id)
+        room = await self._chat.entered_lately(caller, room_id)
         found = await self._chat.rules.moderators(room.owner_id)
         names = await self._names([id for id, _ in found])
         return Moderators(items=[ModeratorView(user=Author(id, names.get(id, "")), at=at) for id, at in found])
@@ -162,7 +162,7 @@ class Moderation:
         self, caller: Caller, room_id: UUID, body: FilterBody, origin: Origin | None = None
     ) -> FilterView:
         """Raises NoSuchRoom, NotYours, BadPattern, TooMany, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         operation = AddFilter(
             actor=Actor.of(caller),
             at=self._chat.clock(),
@@ -177,13 +177,13 @@ class Moderation:
         self, caller: Caller, room_id: UUID, filter_id: UUID, origin: Origin | None = None
     ) -> Stored:
         """Raises NoSuchRoom, NotYours, NoSuchFilter, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         operation = RemoveFilter(actor=Actor.of(caller), at=self._chat.clock(), origin=origin, id=filter_id)
         return await self._chat.do(room, operation)
 
     async def filters(self, caller: Caller, room_id: UUID) -> Filters:
         """Raises NoSuchRoom, NotYours."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         await self._need(caller, room, Deed.FILTER)
         async with self._chat.database.acquire() as connection:
             found = await self._chat.rules.filters(connection, room.owner_id)
@@ -191,7 +191,7 @@ class Moderation:
 
     async def set_emote(self, caller: Caller, room_id: UUID, name: str, art: str) -> EmoteView:
         """Raises NoSuchRoom, NotYours, BadEmote, TooMany, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         _check_name(name)
         operation = SetEmote(actor=Actor.of(caller), at=self._chat.clock(), name=name, art=art)
         await self._chat.do(room, operation)
@@ -199,13 +199,13 @@ class Moderation:
 
     async def remove_emote(self, caller: Caller, room_id: UUID, name: str) -> Stored:
         """Raises NoSuchRoom, NotYours, NoSuchEmote, NotStored."""
-        room = await self._chat.room(room_id)
+        room = await self._chat.entered(caller, room_id)
         _check_name(name)
         return await self._chat.do(room, RemoveEmote(actor=Actor.of(caller), at=self._chat.clock(), name=name))
 
-    async def emotes(self, room_id: UUID) -> Emotes:
+    async def emotes(self, caller: Caller | None, room_id: UUID) -> Emotes:
         """Raises NoSuchRoom."""
-        room = await self._chat.room_lately(room_id)
+        room = await self._chat.entered_lately(caller, room_id)
         async with self._chat.database.acquire() as connection:
             own = await self._chat.rules.emotes(connection, room.owner_id)
         return Emotes(items=_emote_views(own), everywhere=_emote_views(dict(EVERYWHERE)))

@@ -82,9 +82,9 @@ def add_moderation(api: Routes, room: str, moderation: Moderation) -> None:
         await moderation.unban(call.user, id, user_id, call.origin)
 
     @api.get(room + "/moderators", access=Access.ANYONE, errors=(errors.NoSuchRoom,), summary="Who moderates the chat")
-    async def moderators(id: UUID) -> Moderators:
+    async def moderators(call: Call, id: UUID) -> Moderators:
         """Besides the owner, in all his chats."""
-        return await moderation.moderators(id)
+        return await moderation.moderators(call.caller, id)
 
     @api.put(
         room + "/moderators/{user_id}",
@@ -132,9 +132,9 @@ def add_moderation(api: Routes, room: str, moderation: Moderation) -> None:
         await moderation.remove_filter(call.user, id, filter_id, call.origin)
 
     @api.get(room + "/emotes", access=Access.ANYONE, errors=(errors.NoSuchRoom,), summary="Emotes of the channel")
-    async def emotes(id: UUID) -> Emotes:
+    async def emotes(call: Call, id: UUID) -> Emotes:
         """`:name:` in a text stands for one."""
-        return await moderation.emotes(id)
+        return await moderation.emotes(call.caller, id)
 
     @api.put(
         room + "/emotes/{name}",

@@ -22,6 +22,7 @@ from server.community.chat.models import (
     Audience,
     ChatLog,
     ChatMessage,
+    Doors,
     Fanout,
     NoAudience,
     People,
@@ -65,9 +66,12 @@ class Chat:
         audience: Audience | None = None,
         people: People | None = None,
         audit: Audit | None = None,
+        doors: Doors | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        """limits: where authors' messages are counted; its owner closes it. Without: in this process. audience: who
+        """doors: who may watch what; without: everybody may all.
+
+        limits: where authors' messages are counted; its owner closes it. Without: in this process. audience: who
         follows and subscribes to whom; without: that is not known here. people: whose names may be mentioned."""
         self.options = options or ChatOptions()
         self.store = ChatStore(database)
@@ -80,6 +84,7 @@ class Chat:
         )
         self._fanout = fanout
         self._rooms = rooms
+        self._doors = doors
         self._limits = limits or Limits()
         self._rate = _rate(self.options.burst, self.options.interval)
         self._reaction_rate = _rate(self.options.reaction_burst, self.options.reaction_interval)
@@ -115,15 +120,38 @@ class Chat:
         """As it was within the last second: for those who come in crowds and only read. Raises NoSuchRoom."""
         return await self._known_rooms.get(room_id)
 
+    async def entered(self, caller: Caller | None, room_id: UUID) -> Room:
+        """The room, for who may watch the broadcast. Raises NoSuchRoom."""
+        room = await self.room(room_id)
+        await self._check_door(caller, room_id)
+        return room
+
+    async def entered_lately(self, caller: Caller | None, room_id: UUID) -> Room:
+        """The same, as it was within the last second."""
+        room = await self.room_lately(room_id)
+        await self._check_door(caller, room_id)
+        return room
+
+    async def _check_door(self, caller: Caller | None, room_id: UUID) -> None:
+        try:
+            if self._doors is None or await self._doors.may_still(room_id, caller):
+                return
+        except AWAY as error:
+            raise NotStored("The chat cannot be asked right now; try again.") from error
+        raise NoSuchRoom("There is no such broadcast, or it is not for you.")
+
     async def role(self, caller: Caller | None, room: Room) -> Role:
         """As it was within the last second; where it matters the transaction asks again."""
         if caller is None:
             return Role.GUEST
+        actor = Actor.of(caller)
+        if (role := actor.role(room.owner_id, ())).staff:  # whoever is named as a moderator
+            return role
         try:
             moderators = await self._moderators.get(room.owner_id)
         except AWAY as error:
             raise NotStored("The chat cannot be asked right now; try again.") from error
-        return Actor.of(caller).role(room.owner_id, moderators)
+        return actor.role(room.owner_id, moderators)
 
     async def viewer(self, caller: Caller | None, room: Room) -> Viewer:
         if caller is None:
@@ -151,7 +179,7 @@ class Chat:
     ) -> tuple[Stored, Allowance]:
         """Returns once the message is on disk, with what is left to the author. Raises NoSuchRoom, RoomClosed, BadText,
         TooFast, NotStored and whatever `Write` refuses with."""
-        room = await self.room(room_id)
+        room = await self.entered(caller, room_id)
         if not room.open:
             raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
         text = texts.clean(body.text, self.options.max_length)
@@ -175,7 +203,7 @@ class Chat:
 
     async def edit(self, caller: Caller, room_id: UUID, message_id: UUID, text: str) -> Stored:
         """Raises NoSuchRoom, RoomClosed, BadText, TooFast, NotStored and whatever `Edit` refuses with."""
-        room = await self.room(room_id)
+        room = await self.entered(caller, room_id)
         if not room.open:
             raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
         text = texts.clean(text, self.options.max_length)
@@ -188,7 +216,7 @@ class Chat:
 
     async def delete(self, caller: Caller, room_id: UUID, message_id: UUID, origin: Origin | None = None) -> Stored:
         """Also after the broadcast has ended. Raises NoSuchRoom, NoSuchMessage, NotYours, NotStored."""
-        room = await self.room(room_id)
+        room = await self.entered(caller, room_id)
         erase = Erase(message_id=message_id, actor=Actor.of(caller), at=self.clock(), origin=origin)
         return await self.do(room, erase)
 
@@ -197,7 +225,7 @@ class Chat:
     ) -> tuple[Stored, dict[str, int]]:
         """With all reactions to the message as the caller sees them. Raises NoSuchRoom, RoomClosed, TooFast, NotStored
         and whatever `React` refuses with."""
-        room = await self.room(room_id)
+        room = await self.entered(caller, room_id)
         if not room.open:
             raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
         if not (await self.role(caller, room)).staff:
@@ -215,7 +243,7 @@ class Chat:
         self, caller: Caller, room_id: UUID, message_id: UUID, origin: Origin | None = None, *, remove: bool = False
     ) -> Stored:
         """Raises NoSuchRoom, NotYours, NoSuchMessage, TooMany, NotStored."""
-        room = await self.room(room_id)
+        room = await self.entered(caller, room_id)
         pin = Pin(message_id=message_id, actor=Actor.of(caller), at=self.clock(), origin=origin, remove=remove)
         return await self.do(room, pin)
 
@@ -233,7 +261,7 @@ class Chat:
 
     async def message(self, caller: Caller | None, room_id: UUID, message_id: UUID) -> ChatMessage:
         """With its reactions. Raises NoSuchRoom, NoSuchMessage."""
-        room = await self.room_lately(room_id)
+        room = await self.entered_lately(caller, room_id)
         viewer = await self.viewer(caller, room)
         found = await self.store.messages(room_id, [message_id])
         if not found or not viewer.sees_message(found[0]):
@@ -242,7 +270,7 @@ class Chat:
 
     async def log(self, caller: Caller | None, room_id: UUID, since: int | None, limit: int) -> ChatLog:
         """As the caller sees it. Raises NoSuchRoom."""
-        room = await self.room_lately(room_id)
+        room = await self.entered_lately(caller, room_id)
         viewer = await self.viewer(caller, room)
         epoch, head, rows = await self.states.log(room_id, since, limit)
         after = rows[-1].offset if rows else min(since or 0, head)
@@ -260,7 +288,7 @@ class Chat:
         """Messages by the moment at which a replay shows them, as they stand now, and the cursor of the next page.
         Raises NoSuchRoom, BadCursor.
         """
-        room = await self.room_lately(room_id)
+        room = await self.entered_lately(caller, room_id)
         viewer = await self.viewer(caller, room)
         after = decode_cursor(cursor, datetime, int) if cursor is not None else None
         place = (after[0], after[1]) if after is not None else None
@@ -316,8 +344,9 @@ class Chat:
         if not turn.rows:
             return
         self.states.forget(turn.room_id, turn.owner_id)
-        self._moderators.forget(turn.owner_id)
         for row in turn.rows:
+            if row.kind == "moderator":
+                self._moderators.forget(turn.owner_id)
             if row.kept is not None and row.kept.held_until is not None:
                 self._held.expect(row.kept.held_until)
         if turn.recheck_staff:

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from server.streaming.channels.models import Ingest
+from server.streaming.visibility import Visibility
 
 
 class State(StrEnum):
@@ -67,11 +68,16 @@ class Broadcast(msgspec.Struct, frozen=True):
     fence: int
     version: int
 
+    @property
+    def published(self) -> bool:
+        """Who may watch is a matter of `visibility` alone, as opposed to videos that wait for their time."""
+        return True
+
 
 class StartBody(msgspec.Struct, forbid_unknown_fields=True):
     title: Title
     description: Description = ""
-    visibility: str = "public"
+    visibility: Visibility = Visibility.PUBLIC
 
 
 class EditBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -79,7 +85,7 @@ class EditBody(msgspec.Struct, forbid_unknown_fields=True):
 
     title: Title | None = None
     description: Description | None = None
-    visibility: str | None = None
+    visibility: Visibility | None = None
 
 
 class EndBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,7 +98,8 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Playback(msgspec.Struct, frozen=True):
-    """Absolute URLs: of the live playlists, and where players by WebRTC POST their offer (WHEP)."""
+    """Absolute URLs: of the live playlists, and where players by WebRTC POST their offer (WHEP). Of what is neither
+    public nor unlisted they are for the caller and good for minutes."""
 
     hls: str
     dash: str
@@ -176,7 +183,10 @@ class BroadcastView(msgspec.Struct, frozen=True):
 
 
 class JoinView(msgspec.Struct, frozen=True):
+    """renew_in: ask again after so many seconds, and go on with the new addresses; null: these stay good."""
+
     playback: Playback
+    renew_in: float | None
     channel: str
     viewers: int
 

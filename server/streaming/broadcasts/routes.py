@@ -25,6 +25,7 @@ from server.streaming.broadcasts.models import (
     StartedView,
 )
 from server.streaming.broadcasts.service import Broadcasts
+from server.streaming.playback.errors import MAY_NOT
 from server.streaming.playback.viewers import COOKIE, COOKIE_SECONDS, Viewers
 
 
@@ -64,7 +65,13 @@ def routes(broadcasts: Broadcasts, addresses: Addresses, viewers: Viewers) -> Ro
         """All of yours, the newest first: prepared, on air and past."""
         return await broadcasts.mine(call.user, query, addresses.seen_from(call.request))
 
-    @api.get("/api/v1/live/{id}", access=Access.ANYONE, etag=True, errors=(NoSuchBroadcast,), summary="One broadcast")
+    @api.get(
+        "/api/v1/live/{id}",
+        access=Access.ANYONE,
+        etag=True,
+        errors=(NoSuchBroadcast, *MAY_NOT),
+        summary="One broadcast",
+    )
     async def show(call: Call, id: UUID) -> BroadcastView:
         """`health` and `events` are shown to its owner alone."""
         return await broadcasts.show(id, call.caller, addresses.seen_from(call.request))
@@ -91,11 +98,16 @@ def routes(broadcasts: Broadcasts, addresses: Addresses, viewers: Viewers) -> Ro
         """With its recording and its chat. One that is on air must be ended first."""
         await broadcasts.delete(id, call.user)
 
-    @api.post("/api/v1/live/{id}/join", access=Access.ANYONE, errors=(NoSuchBroadcast,), summary="Start watching")
+    @api.post(
+        "/api/v1/live/{id}/join", access=Access.ANYONE, errors=(NoSuchBroadcast, *MAY_NOT), summary="Start watching"
+    )
     async def join(call: Call, id: UUID) -> JoinView:
-        """Where to play, and the realtime channel beside it. Sets the cookie by which one viewer is counted once."""
+        """Where to play, and the realtime channel beside it. Sets the cookie by which one viewer is counted once.
+
+        What is neither public nor unlisted has addresses for the caller, good for minutes: ask again after `renew_in`
+        seconds and put what stands after the id in the place of what stood there."""
         if (cookie := viewers.issue(call.request)) is not None:
             call.set_cookie(COOKIE, cookie, max_age=COOKIE_SECONDS, secure=addresses.secure)
-        return await broadcasts.join(id, addresses.seen_from(call.request))
+        return await broadcasts.join(id, call.caller, addresses.seen_from(call.request))
 
     return api

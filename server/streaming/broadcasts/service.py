@@ -44,6 +44,7 @@ from server.streaming.broadcasts.models import (
 )
 from server.streaming.channels import store as channels
 from server.streaming.channels.service import Channels
+from server.streaming.visibility import Visibility
 from storage.jobs import Jobs
 from storage.postgres.database import AWAY, Database
 
@@ -76,6 +77,29 @@ class Pictures(Protocol):
     def want(self, live: Live) -> None: ...
 
 
+class Watched(Protocol):
+    """As much of a broadcast as it takes to know who may watch it."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def owner_id(self) -> UUID: ...
+    @property
+    def visibility(self) -> str: ...
+    @property
+    def published(self) -> bool: ...
+
+
+class Door(Protocol):
+    """Who may watch. What is known of a broadcast by its id is a second old at most."""
+
+    async def may_watch(self, what: Watched, viewer: Caller | None) -> None: ...
+    async def enter(self, id: UUID, viewer: Caller | None) -> Watched: ...
+    def grant(self, what: Watched, viewer: Caller | None) -> str: ...
+    def renew_in(self, grant: str) -> float | None: ...
+    async def changed(self, id: UUID) -> None: ...
+
+
 class Broadcasts:
     def __init__(
         self,
@@ -86,6 +110,7 @@ class Broadcasts:
         audience: Audience,
         pictures: Pictures,
         jobs: Jobs,
+        door: Door,
         *,
         record: bool,
     ) -> None:
@@ -96,6 +121,7 @@ class Broadcasts:
         self._audience = audience
         self._pictures = pictures
         self._jobs = jobs
+        self._door = door
         self._record = record
 
     async def start(self, caller: Caller, body: StartBody, address: Address) -> StartedView:
@@ -126,7 +152,7 @@ class Broadcasts:
             state=row.state,
             stream_key=key,
             ingest=address.ingest(key),
-            playback=_playback(row.id, address),
+            playback=_playback(row.id, address, self._door.grant(row, caller)),
             channel=f"live:{row.id}",
         )
 
@@ -137,7 +163,7 @@ class Broadcasts:
         more = len(rows) > query.limit
         rows = rows[: query.limit]
         cursor = encode_cursor(rows[-1].started_at, rows[-1].id) if more else None
-        return Page(items=await self._cards(rows, address), next_cursor=cursor)
+        return Page(items=await self._cards(rows, None, address), next_cursor=cursor)
 
     async def mine(self, caller: Caller, query: PageQuery, address: Address) -> Page[CardView]:
         before = decode_cursor(query.cursor, UUID)[0] if query.cursor else None
@@ -145,7 +171,8 @@ class Broadcasts:
             rows = await store.page_of_user(conn, caller.user_id, query.limit + 1, before)
         more = len(rows) > query.limit
         rows = rows[: query.limit]
-        return Page(items=await self._cards(rows, address), next_cursor=encode_cursor(rows[-1].id) if more else None)
+        cards = await self._cards(rows, caller, address)
+        return Page(items=cards, next_cursor=encode_cursor(rows[-1].id) if more else None)
 
     async def show(self, id: UUID, caller: Caller | None, address: Address) -> BroadcastView:
         live = self._director.get(str(id))
@@ -155,13 +182,15 @@ class Broadcasts:
             if live is None or live.owner is None:
                 raise
             # what is on air here can be opened while the database is away: all of it is in memory but its events
+            await self._door.enter(id, caller)
             return self._view(live.row, live, live.owner, caller, None, address)
 
     async def _show(self, id: UUID, caller: Caller | None, address: Address) -> BroadcastView:
         async with self._database.acquire() as conn:
             row = await store.get(conn, id)
             if row is None:
-                raise NoSuchBroadcast("It was deleted, or the address is wrong.")
+                raise missing()
+            await self._door.may_watch(row, caller)
             mine = may(caller, row.owner_id)
             events = await channels.events(conn, row.channel_id, id, EVENTS_SHOWN) if mine else None
         owner = (await self._owners([row]))[row.owner_id]
@@ -180,6 +209,7 @@ class Broadcasts:
         address: Address,
     ) -> BroadcastView:
         mine = caller is not None and caller.user_id == row.owner_id
+        grant = self._door.grant(row, caller)
         return BroadcastView(
             id=row.id,
             version=row.version,
@@ -193,10 +223,10 @@ class Broadcasts:
             viewers=self._viewers(str(row.id), row, live),
             tracks=live.track_views() if live is not None and live.media.tracks else row.tracks,
             owner=owner,
-            playback=_playback(row.id, address),
-            thumbnail=_thumbnail(str(row.id), row, live, address),
+            playback=_playback(row.id, address, grant),
+            thumbnail=_thumbnail(str(row.id), row, live, address, grant),
             channel=f"live:{row.id}",
-            recording=_recording(row, address),
+            recording=_recording(row, address, grant),
             health=_health(live) if mine and live is not None and live.on_air else None,
             events=None if events is None else [EventView(**event) for event in events],
         )
@@ -217,6 +247,7 @@ class Broadcasts:
                 description=row.description if body.description is None else body.description,
                 visibility=body.visibility or row.visibility,
             )
+        await self._door.changed(id)
         return await self.show(id, caller, address)
 
     async def end(self, id: UUID, caller: Caller, address: Address) -> BroadcastView:
@@ -244,8 +275,9 @@ class Broadcasts:
             self._check_off_air(await self._own(conn, id, caller))
             await store.delete(conn, id)
             await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
+        await self._door.changed(id)
 
-    async def join(self, id: UUID, address: Address) -> JoinView:
+    async def join(self, id: UUID, caller: Caller | None, address: Address) -> JoinView:
         live = self._director.get(str(id))
         if live is not None:
             row: Broadcast | None = live.row
@@ -253,9 +285,11 @@ class Broadcasts:
             async with self._database.acquire() as conn:
                 row = await store.get(conn, id)
         if row is None:
-            raise NoSuchBroadcast("It was deleted, or the address is wrong.")
+            raise missing()
+        grant = self._door.grant(await self._door.enter(id, caller), caller)
         return JoinView(
-            playback=_playback(id, address),
+            playback=_playback(id, address, grant),
+            renew_in=self._door.renew_in(grant),
             channel=f"live:{id}",
             viewers=self._viewers(str(id), row, self._director.get(str(id))),
         )
@@ -289,18 +323,19 @@ class Broadcasts:
 
     async def _own(self, conn: Any, id: UUID, caller: Caller) -> Broadcast:
         row = await store.lock(conn, id)
+        secret = row is not None and row.visibility == Visibility.PRIVATE
         return own(
             row,
             caller,
-            missing=lambda: NoSuchBroadcast("It was deleted, or the address is wrong."),
-            foreign=lambda: NotYours("Only its owner can do that."),  # every broadcast is public so far
+            missing=missing,
+            foreign=None if secret else lambda: NotYours("Only its owner can do that."),
         )
 
     async def _owners(self, rows: Iterable[Broadcast]) -> dict[UUID, Owner]:
         found = await self._people.people({row.owner_id for row in rows})
         return {id: Owner(id=id, username=person.username) for id, person in found.items()}
 
-    async def _cards(self, rows: list[Broadcast], address: Address) -> list[CardView]:
+    async def _cards(self, rows: list[Broadcast], caller: Caller | None, address: Address) -> list[CardView]:
         people = await self._people.people([row.owner_id for row in rows])
         cards = []
         for row in rows:
@@ -308,6 +343,7 @@ class Broadcasts:
             live = self._director.get(id)
             if live is not None and live.on_air:
                 self._pictures.want(live)
+            grant = self._door.grant(row, caller)
             cards.append(
                 CardView(
                     id=row.id,
@@ -318,9 +354,9 @@ class Broadcasts:
                     started_at=row.started_at,
                     ended_at=row.ended_at,
                     viewers=self._viewers(id, row, live),
-                    thumbnail=_thumbnail(id, row, live, address),
+                    thumbnail=_thumbnail(id, row, live, address, grant),
                     owner=Owner(row.owner_id, people[row.owner_id].username),
-                    recording=_recording(row, address),
+                    recording=_recording(row, address, grant),
                 )
             )
         return cards
@@ -331,9 +367,13 @@ class Broadcasts:
         return max(here, row.viewers) if live is None and row.state in ON_AIR else here
 
 
-def _thumbnail(id: str, row: Broadcast, live: Live | None, address: Address) -> str:
+def missing() -> NoSuchBroadcast:
+    return NoSuchBroadcast("It was deleted, or the address is wrong.")
+
+
+def _thumbnail(id: str, row: Broadcast, live: Live | None, address: Address, grant: str) -> str:
     if row.thumbnail or (live is not None and live.thumbnail is not None):
-        return f"{address.http}/live/{id}/p/thumb.jpg"
+        return f"{address.http}/live/{id}/{grant}/thumb.jpg"
     return address.http + PLACEHOLDER
 
 
@@ -341,10 +381,11 @@ def _ended(recorded: bool) -> dict[str, object]:
     return {"state": State.ENDED, "recording": recorded}
 
 
-def _check_visibility(value: str) -> None:
-    if value not in ("public", "unlisted"):
+def _check_visibility(value: Visibility) -> None:
+    if value in (Visibility.SUBSCRIBERS, Visibility.PAID):
         raise VisibilityNotYet(
-            f"visibility is {value!r}; it takes public or unlisted. Others follow when they are enforced."
+            f"Nobody can subscribe or buy here yet, so {value.value!r} would let nobody in: "
+            "choose public, unlisted, followers or private."
         )
 
 
@@ -353,17 +394,15 @@ def _state(row: Broadcast, live: Live | None) -> State:
     return live.state if live is not None and live.state is not State.ENDED else row.state
 
 
-def _playback(id: UUID, address: Address) -> Playback:
-    base = f"{address.http}/live/{id}/p"
-    return Playback(
-        hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd", whep=f"{address.http}/api/v1/live/{id}/whep"
-    )
+def _playback(id: UUID, address: Address, grant: str) -> Playback:
+    base = f"{address.http}/live/{id}/{grant}"
+    return Playback(hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd", whep=f"{address.http}/api/v1/live/{id}/whep")
 
 
-def _recording(row: Broadcast, address: Address) -> RecordingView | None:
+def _recording(row: Broadcast, address: Address, grant: str) -> RecordingView | None:
     if row.recording is None:
         return None
-    base = f"{address.http}/live/{row.id}/p"
+    base = f"{address.http}/live/{row.id}/{grant}"
     return RecordingView(
         hls=f"{base}/recording.m3u8", dash=f"{base}/recording.mpd", duration=round(row.recording.duration, 3)
     )
@@ -372,4 +411,4 @@ def _recording(row: Broadcast, address: Address) -> RecordingView | None:
 def _health(live: Live) -> Health:
     figures = live.media.health.describe()
     words = advise(live.media.tracks, **figures) if live.state is State.LIVE else []
-    return Health(advice=words, **figures)
+    return Health(advice=[*words, *live.media.notes.values()], **figures)

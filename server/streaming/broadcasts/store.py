@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -62,6 +63,29 @@ async def get(conn: Any, id: UUID) -> Broadcast | None:
     """None also while its owner is leaving."""
     row = await conn.fetchrow(_SELECT + " where b.id = $1 and not c.suspended", id)
     return _broadcast(row) if row else None
+
+
+async def rights_of(conn: Any, ids: Collection[UUID]) -> list[Any]:
+    """id, owner_id, visibility, state, recorded: of those that are there and whose owner is not leaving."""
+    return list(
+        await conn.fetch(
+            """select b.id, c.user_id as owner_id, b.visibility, b.state, b.recording is not null as recorded
+               from broadcasts b join channels c on c.id = b.channel_id
+               where b.id = any($1::uuid[]) and not c.suspended""",
+            list(ids),
+        )
+    )
+
+
+async def for_followers(conn: Any, owner_id: UUID, limit: int) -> list[UUID]:
+    """His broadcasts that followers alone may watch, the newest first."""
+    rows = await conn.fetch(
+        """select b.id from broadcasts b join channels c on c.id = b.channel_id
+           where c.user_id = $1 and b.visibility = 'followers' order by b.id desc limit $2""",
+        owner_id,
+        limit,
+    )
+    return [row["id"] for row in rows]
 
 
 async def lock(conn: Any, id: UUID) -> Broadcast | None:

@@ -26,11 +26,27 @@ CORS = {
 }
 
 
-def cache_control(age: int) -> str:
-    """For an age in s: immutable from a year up, 0 asks again each time."""
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+}
+NOTHING: Mapping[str, str] = {}
+
+
+def cache_control(age: int, *, shared: bool = True) -> str:
+    """For an age in s: immutable from a year up, 0 asks again each time. shared: caches that serve many may keep it."""
+    whose = "public" if shared else "private"
     if age >= IMMUTABLE:
-        return f"public, max-age={IMMUTABLE}, immutable"
-    return f"public, max-age={age}" if age else "no-cache"
+        return f"{whose}, max-age={IMMUTABLE}, immutable"
+    if age:
+        return f"{whose}, max-age={age}"
+    return "no-cache" if shared else "private, no-cache"
+
+
+def say(status: int, words: str, headers: Mapping[str, str] = NOTHING) -> web.Response:
+    """An answer that is no media: a sentence."""
+    return web.Response(status=status, text=words + "\n", headers={**CORS, "Cache-Control": "no-store", **headers})
 
 
 class Head:

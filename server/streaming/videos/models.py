@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 
 from server.kit.http import PageQuery
-from server.streaming.visibility import OPEN as OPEN
-from server.streaming.visibility import Visibility as Visibility
+from server.streaming.visibility import OPEN as OPEN  # noqa: PLC0414 - a word of videos too
+from server.streaming.visibility import Visibility as Visibility  # noqa: PLC0414
 
 
 class VideoState(StrEnum):

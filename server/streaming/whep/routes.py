@@ -18,6 +18,7 @@ from server.streaming.negotiation import (
     patched,
     read_offer,
 )
+from server.streaming.playback.errors import MAY_NOT
 from server.streaming.playback.viewers import Viewers
 from server.streaming.whep.errors import (
     BFrames,
@@ -42,6 +43,7 @@ def routes(sessions: Sessions, port: RtcPort, viewers: Viewers, max_sdp: int) ->
         file_result=(SDP,),
         errors=(
             NoSuchBroadcast,
+            *MAY_NOT,
             NotOnAir,
             OnAirElsewhere,
             BFrames,

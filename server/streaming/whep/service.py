@@ -48,6 +48,16 @@ class Audience(Protocol):
     def touch(self, broadcast_id: str, viewer: str) -> None: ...
 
 
+class Door(Protocol):
+    """Who may watch what; as it was within the last second."""
+
+    async def enter(self, id: UUID, viewer: Caller | None) -> object:
+        """Returns when he may. Raises the Problem to answer with."""
+        ...
+
+    async def may_still(self, id: UUID, viewer: Caller | None) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Sessions at once in this process: in all, of one broadcast, from one address."""
@@ -81,6 +91,7 @@ class Sessions:
         director: Director,
         database: Database,
         audience: Audience,
+        door: Door,
         limits: Limits,
         options: ViewerOptions,
     ) -> None:
@@ -89,6 +100,7 @@ class Sessions:
         self._director = director
         self._database = database
         self._audience = audience
+        self._door = door
         self._limits = limits
         self._options = options
         self._sessions: dict[str, Session] = {}
@@ -105,7 +117,7 @@ class Sessions:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
-                self._sweep()
+                await self._sweep()
             except Exception:
                 log.exception("viewers by WebRTC could not be looked after")
 
@@ -136,6 +148,7 @@ class Sessions:
         self, id: UUID, offer: Description, *, caller: Caller | None, viewer_key: str, address: str
     ) -> tuple[Session, str]:
         """A session for this offer, and the answer (SDP). Raises Problems."""
+        await self._door.enter(id, caller)
         live = await self._live(id)
         key = address_key(address)
         self._check_room(id, key)
@@ -247,12 +260,14 @@ class Sessions:
         _take_one(self._at_address, address)
         self._programmes.release(programme)
 
-    def _sweep(self) -> None:
+    async def _sweep(self) -> None:
         """Count who watches, and ask again whether he may."""
         for session in list(self._sessions.values()):
             live = self._director.get(str(session.broadcast_id))
             if live is None or live.media is not session.programme.broadcast:
                 session.viewer.close("the broadcast is gone")
+            elif not await self._door.may_still(session.broadcast_id, session.caller):
+                session.viewer.close("the right to watch has ended")
             elif session.viewer.connected:
                 self._audience.touch(live.id, session.viewer_key)
 
