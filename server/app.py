@@ -33,6 +33,8 @@ from server.streaming.addresses import Address
 from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
 from server.streaming.restream import routes as restream
+from server.streaming.uploads import routes as uploads
+from server.streaming.uploads.form import Form
 from server.streaming.videos import routes as videos
 from server.streaming.whep import routes as whep
 from server.streaming.whip import routes as whip
@@ -73,6 +75,7 @@ def build_app(wiring: Wiring) -> web.Application:
         broadcasts.routes(wiring.broadcasts, wiring.addresses, wiring.viewers),
         whip.routes(wiring.whip, wiring.rtc, wiring.ice_servers, settings.rtc_max_sdp),
         whep.routes(wiring.whep, wiring.rtc, wiring.viewers, settings.rtc_max_sdp),
+        uploads.routes(wiring.uploads, Form(wiring.uploads), wiring.video_desk, wiring.addresses),
         videos.routes(wiring.video_desk, wiring.captions, wiring.own_thumbnails, wiring.addresses),
         chat.routes(wiring.chat),
         follows.routes(wiring.people.follows, wiring.follow_lists, wiring.people.profiles),

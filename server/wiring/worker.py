@@ -29,10 +29,13 @@ from server.streaming.broadcasts.jobs import Files, delete_files, forget_recordi
 from server.streaming.broadcasts.personal import StreamingData
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB
 from server.streaming.restream.personal import RestreamData
+from server.streaming.uploads.jobs import Finishing
+from server.streaming.uploads.personal import UploadsData
 from server.streaming.videos.personal import VideosData
 from server.trust.audit.personal import AuditData
 from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
 from server.wiring.choices import MIGRATIONS, delivery_of, follows_most, object_store
+from server.wiring.uploads import finishing_of, parts_of
 from server.wiring.vod import Vod
 from storage.jobs import Jobs, Worker
 from storage.objects import ObjectStore
@@ -65,6 +68,7 @@ class People:
             AccountData(database, objects, elsewhere=("channels", "follow_people")),
             self.restream,  # before the channels that it hangs on
             self.streaming,
+            UploadsData(database, parts_of(objects, settings)),  # before the videos that they were to be
             VideosData(database, objects, jobs, settings.base_url),
             ChatData(database, reread_chat),
             FollowsData(database),
@@ -114,6 +118,7 @@ class WorkerWiring:
                 people=people,
                 resets=ResetMails(database, settings, mails, secrets),
                 vod=vod,
+                finishing=finishing_of(database, objects, vod.videos, jobs, settings),
             )
             await vod.start()
             self._closing.push_async_callback(vod.close)
@@ -139,6 +144,7 @@ def worker_of(
     people: People,
     resets: ResetMails,
     vod: Vod,
+    finishing: Finishing,
 ) -> Worker:
     """Every feature's jobs: the same in the server and in `bin/worker`."""
 
@@ -163,6 +169,7 @@ def worker_of(
 
     worker = Worker(dsn, heartbeat=timedelta(seconds=settings.job_heartbeat))
     vod.register(worker)
+    finishing.register(worker)
     worker.register(UNRECORDED_JOB, unrecorded)
     worker.register(DELETED_JOB, broadcast_deleted)
     worker.register(RETENTION_JOB, retention)

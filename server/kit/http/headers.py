@@ -14,10 +14,16 @@ PAGE_CSP = (
     "frame-ancestors 'self'"
 )
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent"
+_REQUEST_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent, "
+    # tus: how uploads go on
+    "Tus-Resumable, Upload-Length, Upload-Defer-Length, Upload-Offset, Upload-Metadata, Upload-Concat, "
+    "Upload-Checksum, X-HTTP-Method-Override, X-Requested-With"
+)
 _EXPOSED = (
     "ETag, Link, Location, Retry-After, X-Request-ID, RateLimit, RateLimit-Policy, Idempotency-Replayed, "
-    "WWW-Authenticate"
+    "WWW-Authenticate, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, "
+    "Upload-Length, Upload-Defer-Length, Upload-Offset, Upload-Metadata, Upload-Concat, Upload-Expires"
 )
 _PERMISSIONS = "camera=(self), microphone=(self), display-capture=(self), payment=(self), geolocation=(), usb=()"
 _MEDIA_HEADERS = "Range, If-None-Match, If-Modified-Since, Cache-Control"

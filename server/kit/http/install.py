@@ -89,6 +89,8 @@ def install(
             if route.limits not in classes:
                 raise TypeError(f"{route.method} {path}: limits={route.limits!r} is none of {', '.join(classes)}")
             handler = wrap(route, edge, classes[route.limits], limits)
+            if route.method == "OPTIONS":
+                handler = _unless_preflight(edge, handler)
             edge.declared.add(handler)
             if route.method == "GET":
                 app.router.add_get(path, handler)
@@ -120,6 +122,13 @@ def _refuse(edge: Edge, methods: Sequence[str]) -> AnyHandler:
         raise web.HTTPMethodNotAllowed(request.method, allowed)
 
     return refuse
+
+
+def _unless_preflight(edge: Edge, handler: AnyHandler) -> AnyHandler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return edge.cors.preflight(request, media=False) or await handler(request)
+
+    return handle
 
 
 def _pages(declared: Sequence[Route]) -> bool:

@@ -87,6 +87,14 @@ class Routes:
     def delete(self, path: str, **options: Any) -> Callable[[H], H]:
         return self._route("DELETE", path, **options)
 
+    def head(self, path: str, **options: Any) -> Callable[[H], H]:
+        """For protocols that ask by HEAD alone; where there is a GET, HEAD is answered by it."""
+        return self._route("HEAD", path, **options)
+
+    def options(self, path: str, **options: Any) -> Callable[[H], H]:
+        """What is no preflight of a browser: those are answered before."""
+        return self._route("OPTIONS", path, **options)
+
     def _route(
         self,
         method: str,

@@ -1,0 +1,124 @@
+"""POST /videos/upload: one multipart/form-data request (RFC 7578), read as it comes. Dies with the request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import asyncpg
+from aiohttp import BodyPartReader, MultipartReader
+
+from server.kit.http import Call
+from server.kit.http.idempotency import REPLAYED, read_key
+from server.kit.problems import IdempotencyInProgress, IdempotencyKeyReused, Invalid, UnsupportedMediaType
+from server.streaming.uploads.body import BLOCK, Pace
+from server.streaming.uploads.errors import UploadTooLarge
+from server.streaming.uploads.models import Details, State, Upload
+from server.streaming.uploads.service import Uploads
+
+FILE = "file"
+FIELDS = {"title": 1024, "description": 32 * 1024, "visibility": 64}
+"""Bytes that each may have; the characters are counted later."""
+_OVERHEAD = 64 * 1024
+"""Bytes of a request that are not the file: fields, and what stands between the parts."""
+_MOST_PARTS = 20
+
+
+class Form:
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+
+    async def receive(self, call: Call) -> UUID:
+        """The video that the request has brought, or that an earlier one with its key had. Raises what the service
+        raises, Invalid, UnsupportedMediaType, TooSlow, BrokenBody, IdempotencyInProgress, IdempotencyKeyReused."""
+        request = call.request
+        if request.content_type != "multipart/form-data":
+            raise UnsupportedMediaType("Send multipart/form-data, with the file as the field `file`.")
+        most = self._uploads.options.most_bytes
+        if request.content_length is not None and request.content_length > most + _OVERHEAD:
+            raise UploadTooLarge(f"A file may have {most} bytes.", limit=most)
+        key = read_key(request)
+        if key is not None and (earlier := await self._uploads.earlier_form(call.user, key)) is not None:
+            return self._again(call, earlier)
+        try:
+            reader = MultipartReader(request.headers, request.content)
+        except ValueError as error:
+            raise Invalid.at("Content-Type", f"has no boundary that can be used: {error}", "header") from None
+        async with self._uploads.form_room(call.user):
+            try:
+                upload = await self._uploads.begin_form(call.user, key, request.content_length)
+            except asyncpg.UniqueViolationError:
+                raise _in_progress() from None
+            try:
+                return await self._take(call, upload, reader)
+            except BaseException:
+                # also when the handler is cancelled: nothing may stay
+                await asyncio.shield(self._uploads.drop_form(upload))
+                raise
+
+    def _again(self, call: Call, earlier: Upload) -> UUID:
+        if earlier.sent_bytes != call.request.content_length:
+            raise IdempotencyKeyReused("Another request was made with this key. Take a new key for a new request.")
+        if earlier.video_id is None or earlier.state is State.OPEN:
+            raise _in_progress()
+        call.headers[REPLAYED] = "true"
+        return earlier.video_id
+
+    async def _take(self, call: Call, upload: Upload, reader: MultipartReader) -> UUID:
+        fields: dict[str, str] = {}
+        options = self._uploads.options
+        pace = Pace(options.least_rate, options.window)
+        received: Upload | None = None
+        for _ in range(_MOST_PARTS):
+            part = await pace.read(reader.next())
+            if part is None:
+                break
+            if not isinstance(part, BodyPartReader) or part.name is None:
+                raise Invalid.at("file", "a part of the form has no name, or has parts itself")
+            _check_encoding(part)
+            if part.name == FILE:
+                if received is not None:
+                    raise Invalid.at(FILE, "is given twice")
+                fields.setdefault("filename", (part.filename or "")[:500])
+                received = await self._uploads.receive_form(call.user, upload, _blocks(part, pace))
+            elif part.name in FIELDS and part.name not in fields:
+                fields[part.name] = await _text(part, FIELDS[part.name], pace)
+            else:
+                raise Invalid.at(part.name[:100], "is given twice, or is no field of this form")
+        else:
+            raise Invalid.at("file", "the form has too many parts")
+        if received is None or received.received == 0:
+            raise Invalid.at(FILE, "is missing or empty")
+        return await self._uploads.complete_form(call.user, received, Details.of(fields))
+
+
+def _check_encoding(part: BodyPartReader) -> None:
+    """RFC 7578, section 4.7: none is used in forms."""
+    if part.headers.get("Content-Encoding") or part.headers.get("Content-Transfer-Encoding", "binary").lower() not in (
+        "binary",
+        "7bit",
+        "8bit",
+    ):
+        raise Invalid.at(part.name or FILE, "is encoded, which forms are not")
+
+
+async def _blocks(part: BodyPartReader, pace: Pace) -> AsyncIterator[bytes]:
+    while data := await pace.read(part.read_chunk(BLOCK)):
+        yield data
+
+
+async def _text(part: BodyPartReader, most: int, pace: Pace) -> str:
+    data = bytearray()
+    async for block in _blocks(part, pace):
+        data += block
+        if len(data) > most:
+            raise Invalid.at(part.name or "", f"has more than {most} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Invalid.at(part.name or "", "is not UTF-8") from None
+
+
+def _in_progress() -> IdempotencyInProgress:
+    return IdempotencyInProgress("A request with this key is still at work; repeat it in a moment.", retry_after=5)

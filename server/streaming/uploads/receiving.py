@@ -1,0 +1,100 @@
+"""One request's bytes on their way into the store: looked at, counted, kept. Dies with the request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from media.vod.errors import BadSource
+from media.vod.source import HEAD, sniff
+from server.streaming.uploads.errors import BrokenBody, NotAVideo, TooSlow, UploadTooLarge, WrongChecksum
+from server.streaming.uploads.protocol import Checksum
+from storage.objects import Appender
+
+Record = Callable[[int, bytes], Awaitable[None]]
+"""Remembers an offset and the first bytes; raises when the upload is not this request's any more."""
+
+
+def look(head: bytes) -> None:
+    """By content alone. Raises NotAVideo."""
+    try:
+        sniff(head)
+    except BadSource as error:
+        raise NotAVideo(error.reason) from None
+
+
+class Receiving:
+    def __init__(
+        self,
+        appender: Appender,
+        record: Record,
+        *,
+        offset: int,
+        head: bytes,
+        most: int,
+        end: int | None,
+        judges: bool,
+        checkpoint: float,
+        checksum: Checksum | None = None,
+    ) -> None:
+        """most: bytes of the whole file; end: its length, where it is known. judges: the first bytes have to be those
+        of a video. checkpoint: s between two records. With a checksum nothing is kept before all is there."""
+        self._appender = appender
+        self._record = record
+        self._at = offset
+        self._head = head
+        self._most = most
+        self._end = end
+        self._judges = judges
+        self._judged = len(head) >= HEAD
+        self._checkpoint = checkpoint
+        self._checksum = checksum
+
+    @property
+    def head(self) -> bytes:
+        return self._head
+
+    async def run(self, blocks: AsyncIterator[bytes]) -> int:
+        """The offset up to which all is kept. Raises what `blocks` and `record` raise, StoreError, NotAVideo,
+        UploadTooLarge, WrongChecksum; what came before a connection broke is kept."""
+        try:
+            await self._take(blocks)
+        except (BrokenBody, TooSlow):
+            if self._checksum is None:
+                await self.keep()
+            raise
+        return await self.keep()
+
+    async def keep(self) -> int:
+        offset = await self._appender.keep()
+        await self._record(offset, self._head)
+        return offset
+
+    async def _take(self, blocks: AsyncIterator[bytes]) -> None:
+        clock = asyncio.get_running_loop().time
+        recorded = clock()
+        digest = None if self._checksum is None else self._checksum.begin()
+        async for block in blocks:
+            self._at += len(block)
+            self._see(block)
+            if digest is not None:
+                await asyncio.to_thread(digest.update, block)
+            await self._appender.write(block)
+            if digest is None and clock() - recorded > self._checkpoint:
+                offset = await self._appender.checkpoint()
+                # of what is kept, not of what is on its way
+                await self._record(offset, self._head[:offset])
+                recorded = clock()
+        if self._judges and not self._judged and self._at == self._end:
+            look(self._head)
+        if self._checksum is not None and digest is not None and digest.digest() != self._checksum.digest:
+            raise WrongChecksum(f"The {self._checksum.algorithm} of what came is another: send these bytes again.")
+
+    def _see(self, block: bytes) -> None:
+        if self._at > self._most:
+            raise UploadTooLarge(f"The upload may have {self._most} bytes.", limit=self._most)
+        if len(self._head) < HEAD:
+            self._head += block[: HEAD - len(self._head)]
+            if self._judges and not self._judged and len(self._head) == HEAD:
+                self._judged = True
+                look(self._head)
