@@ -59,13 +59,15 @@ class Peer(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhipOptions:
     """max_bitrate: Mbit/s, 0: any. max_ahead: seconds that media may run ahead of the clock. idle_timeout: seconds
-    without media. key_seconds: the distance of key frames that is aimed at. wait: for a missing packet, s."""
+    without media. key_seconds: the distance of key frames that is aimed at. wait: for a missing packet, s.
+    start_bitrate: Mbit/s that a browser is told to begin with, 0: what it would by itself."""
 
     max_bitrate: float = 60.0
     max_ahead: float = 30.0
     idle_timeout: float = 30.0
     key_seconds: float = 2.0
     wait: float = 0.5
+    start_bitrate: float = 2.0
 
 
 class WhipLink:

@@ -123,13 +123,18 @@ class Agreement:
         )
 
     def answer(
-        self, local: IceDtlsParameters, candidates: Sequence[str], streams: Mapping[str, Stream] | None = None
+        self,
+        local: IceDtlsParameters,
+        candidates: Sequence[str],
+        streams: Mapping[str, Stream] | None = None,
+        start_bitrate: int = 0,
     ) -> str:
-        """local: our side. candidates: lines `a=candidate:…`. streams: by mid, what we send."""
+        """local: our side. candidates: lines `a=candidate:…`. streams: by mid, what we send. start_bitrate: kbit/s of
+        picture that a browser may begin with, before it knows the network; 0: what it would by itself."""
         taken = self.sections
         bundled = tuple(section.mid for section in taken if section.mid)
         answer = Description(
-            sections=[self._section(section, local, candidates, streams or {}) for section in self.every],
+            sections=[self._section(one, local, candidates, streams or {}, start_bitrate) for one in self.every],
             bundles=[bundled] if self.offer.bundles and bundled else [],
             lite=True,
             session_id=self._session_id,
@@ -142,6 +147,7 @@ class Agreement:
         local: IceDtlsParameters,
         candidates: Sequence[str],
         streams: Mapping[str, Stream],
+        start_bitrate: int,
     ) -> Section:
         offered = agreed.offered
         answer = Section(kind=offered.kind, port=0, protocol=offered.protocol, mid=offered.mid)
@@ -157,7 +163,10 @@ class Agreement:
         answer.extmap_allow_mixed = offered.extmap_allow_mixed
         answer.extensions = dict(agreed.extensions)
         for one in agreed.formats:
-            answer.formats.append(self._format(one, agreed.feedback))
+            format = self._format(one, agreed.feedback)
+            if start_bitrate and agreed.kind is Kind.VIDEO:
+                format.parameters["x-google-start-bitrate"] = str(start_bitrate)
+            answer.formats.append(format)
         for one in agreed.formats:
             if one.rtx:
                 apt = {"apt": str(one.format.payload_type)}

@@ -109,7 +109,8 @@ class Whips:
         self._sessions[session.id] = session
         self._by_link[link] = session.id
         self._opened += 1
-        return session, agreement.answer(session.peer.local, self._port.candidates())
+        start = round(1000 * self._options.start_bitrate)
+        return session, agreement.answer(session.peer.local, self._port.candidates(), start_bitrate=start)
 
     def find(self, id: str, proof: Proof) -> Session:
         """Raises NoSuchSession, also for those of others."""

@@ -98,6 +98,14 @@ def test_the_level_of_a_sender_is_not_held_down() -> None:
     assert video.formats[0].parameters["profile-level-id"] == "420034"
 
 
+def test_a_browser_is_told_what_to_begin_with() -> None:
+    agreement = take(offered("chromium-whip"), TAKEN, receive=True)
+    answer = Description.parse(agreement.answer(LOCAL, CANDIDATES, start_bitrate=1500).encode())
+    told = {section.kind: section.formats[0].parameters.get("x-google-start-bitrate") for section in answer.sections}
+    assert told == {"video": "1500", "audio": None}
+    assert "x-google" not in agreement.answer(LOCAL, CANDIDATES)
+
+
 def changed(name: str, *replacements: tuple[str, str]) -> Description:
     text = (OFFERS / f"{name}.sdp").read_bytes().decode()
     for old, new in replacements:
