@@ -7,115 +7,27 @@ before the chunk; pictures before its start and from its end on belong to its ne
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from media.samples import VIDEO_TIMESCALE, Codec
+from media.samples import Codec
 from media.vod.coded import video_track
 from media.vod.cutter import Coded, Cutter
 from media.vod.engine import ChunkRequest
-from media.vod.facts import VideoFacts
-from media.vod.options import Limits
+from media.vod.feed import Feed
 from media.vod.plan import Chunk, Plan
 from media.vod.prepare import Prepare
 from media.vod.results import ChunkResult, Made
 from media.vod.rung import Picture, RungThread
-from media.vod.source import load, open_source, packets
+from media.vod.source import load
 from media.vod.work import Parent, serve
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame, VideoStream
+    from av import Packet, VideoFrame
 
-BEHIND = 10 * VIDEO_TIMESCALE
-"""How far behind the chunk its end is sought: pictures may be shown earlier than they come."""
 STEP_FRAMES = 25
-
-
-class Feed:
-    """Coded pictures of the chunk from the source, and decoded ones of them. lost: places that could not be read."""
-
-    def __init__(self, file: BinaryIO, plan: Plan, chunk: Chunk, limits: Limits) -> None:
-        assert plan.facts.video is not None
-        self.lost = [0]
-        self._plan = plan
-        self._video: VideoFacts = plan.facts.video
-        self._chunk = chunk
-        _, self._container = open_source(file, limits)
-        self.stream: VideoStream = self._container.streams[self._video.index]  # type: ignore[assignment]
-        self.stream.thread_type = "AUTO"
-        self._base = Fraction(*self._video.timescale)
-
-    def ticks(self, time: int) -> int:
-        """A source time on the output's timeline."""
-        return round(time * self._base * VIDEO_TIMESCALE) - self._plan.zero
-
-    def packets(self) -> Iterator[Packet[Any]]:
-        """From the last key frame at or before the chunk's start on, to a while behind its end."""
-        keys = [self.ticks(key) for key in self._video.keys]
-        place = max(bisect_right(keys, self._chunk.start) - 1, 0)
-        if not self._video.exact or place == 0:
-            yield from packets(self._container, [self.stream], self.lost)
-            return
-        back = 0
-        while back < place and not self._reaches(self._video.keys[place - back]):
-            back = back * 2 or 1  # an index may be by decode time, or wrong: then further back
-        if back < place:
-            self._seek(self._video.keys[place - back])
-        else:
-            self._container.seek(0, backward=True)
-        started = False
-        for packet in packets(self._container, [self.stream], self.lost):
-            started = started or packet.is_keyframe
-            if started:
-                yield packet
-
-    def _seek(self, key: int) -> None:
-        self._container.seek(key, stream=self.stream, backward=True)
-
-    def _reaches(self, key: int) -> bool:
-        """Whether the first key frame that comes after seeking this one is shown before the chunk begins."""
-        self._seek(key)
-        for packet in packets(self._container, [self.stream], [0]):
-            if packet.is_keyframe and packet.pts is not None:
-                return self.ticks(packet.pts) <= self._chunk.start
-        return False
-
-    def frames(self, source: Iterator[Packet[Any]]) -> Iterator[tuple[int, VideoFrame]]:
-        """With their times on the output's timeline, each later than the one before."""
-        import av  # noqa: PLC0415
-
-        last = -(1 << 62)
-        for number, frame in enumerate(self._decoded(source)):
-            if self._video.exact:
-                time = frame.pts if frame.pts is not None else frame.dts
-                if time is None:
-                    continue
-                at = self.ticks(time)
-            else:
-                at = self.ticks(number)
-            if at > last:
-                last = at
-                frame.pict_type = av.video.frame.PictureType.NONE
-                yield at, frame
-
-    def _decoded(self, source: Iterator[Packet[Any]]) -> Iterator[VideoFrame]:
-        import av  # noqa: PLC0415
-
-        for packet in source:
-            try:
-                yield from packet.decode()
-            except av.FFmpegError:
-                self.lost[0] += 1
-            if packet.pts is not None and self._video.exact and self.ticks(packet.pts) > self._chunk.end + BEHIND:
-                break
-        try:
-            yield from self.stream.codec_context.decode(None)
-        except av.FFmpegError:
-            self.lost[0] += 1
 
 
 class Shower:
@@ -182,10 +94,10 @@ def encode(file: BinaryIO, request: ChunkRequest, parent: Parent) -> ChunkResult
     plan, chunk = request.plan, request.plan.chunks[request.number]
     video = plan.facts.video
     assert video is not None
-    feed = Feed(file, plan, chunk, parent.limits)
+    feed = Feed(file, plan, parent.limits)
     passed = next((rung for rung in plan.rungs if rung.passed and rung.name in request.rungs), None)
     passer = None
-    source = feed.packets()
+    source = feed.packets(chunk.start)
     if passed is not None:
         track = video_track(Codec.H264, video.config, passed.width, passed.height, video.frame_rate)
         passer = Passer(plan, chunk, feed, Cutter(f"v-{passed.name}", track, plan.lead, parent.wrote))
@@ -198,7 +110,7 @@ def encode(file: BinaryIO, request: ChunkRequest, parent: Parent) -> ChunkResult
         rungs = [RungThread(plan, plan.rung(name), chunk, prepare.colour, parent.wrote) for name in names]
         try:
             shower = Shower(plan, chunk, rungs, prepare.black())
-            for number, (at, frame) in enumerate(prepare.pictures(feed.frames(source))):
+            for number, (at, frame) in enumerate(prepare.pictures(feed.frames(source, chunk.end))):
                 if not shower.take(at, frame):
                     break
                 if number % STEP_FRAMES == 0:

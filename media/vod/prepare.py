@@ -74,7 +74,8 @@ class Prepare:
         yield from self._drained()
 
     def _drained(self) -> Iterator[tuple[int, VideoFrame]]:
-        if self._graph is not None:
+        """Only a deinterlacer keeps pictures back; what maps HDR takes seconds to build, and is kept."""
+        if self._graph is not None and self._video.interlaced:
             self._graph.vpush(None)
             yield from self._pulled()
             self._graph = None
