@@ -1,8 +1,8 @@
-"""The channels of this node: subscriptions, fan-out, order, recovery.
+"""The channels of this node: subscriptions, fan-out, order.
 
-Owns every open channel, the broker's and presence's use, and its tasks: one that looks for messages nobody told us
-about, those that tell how many view, who is there and who is typing, and the short ones that fill holes. All end
-with `close`. Sessions come and go; the hub only holds them while they are open.
+Owns every open channel, the broker's and presence's use, and all tasks: one that looks for messages nobody told us
+about, those that tell how many view, who is there and who is typing, and the short ones of recovery. All end with
+`close`. Sessions come and go; the hub only holds them while they are open.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from realtime.channel import Channel
 from realtime.crowds import Crowds, Everybody
 from realtime.envelopes import Delivery, Gap, Reread, Revocation, StateChange, Typed, ViewerCount, Wanted, Whereabouts
 from realtime.fanout import Fanout, Holders, Outbox
-from realtime.history import joined
 from realtime.online import Circles, Online
 from realtime.options import HubOptions
 from realtime.presence import Presence
 from realtime.protocol.codec import Codec
 from realtime.protocol.codes import ErrorCode, NoticeCode
 from realtime.protocol.messages import Notice, Position, State, SubscribeAck
+from realtime.recovery import Recovery
 from realtime.rights import Rights
 from realtime.rounds import every
-from realtime.rules import Action, ChannelRules, Discretion, Entry, Refused, Slice
+from realtime.rules import Action, ChannelRules, Discretion, Entry, Refused
 from realtime.session import Session
 from realtime.typists import Typists
 from realtime.viewers import ViewerCounts
@@ -85,13 +85,14 @@ class Hub:
         self.circle_changed = self._online.circle_changed
         self._typists = Typists(self._channels, broker.publish, node, self._options.typing, discretion, clock)
         self._rights = Rights(self._channels, self._crowds, clock)
+        self._recovery = Recovery(self._channels, self._own, self._begin_anew, self._options.recover_limit)
         self._look_now = asyncio.Event()
         self._doubtful = asyncio.Event()  # something that was told about rights or states may not have reached us
         self._degraded = False
         self._told_degraded = False
         self._revocations = 0
         self._closed = False
-        self._figures = {"delivered": 0, "holes": 0, "recovered": 0, "not_recovered": 0}
+        self._figures = {"delivered": 0, "recovered": 0, "not_recovered": 0}
 
     # life
 
@@ -132,6 +133,7 @@ class Hub:
             "subscriptions": sum(channel.holders() for channel in self._channels.values()),
             "degraded": self._degraded,
             **self._figures,
+            **self._recovery.describe(),
             "members": self._crowds.describe(),
             "fanout": self._fanout.describe(),
             "broker": self._broker.describe(),
@@ -174,7 +176,7 @@ class Hub:
             channel = await self._open(name, rules)
             if presence:
                 await self._crowds.open(channel)
-            entries = await self._missed(channel, since) if since is not None else None
+            entries = await self._recovery.missed(channel, since) if since is not None else None
             if session.ended is not None:
                 return
             if revocations == self._revocations and self._channels.get(name) is channel:
@@ -338,9 +340,9 @@ class Hub:
         entry = delivery.entry()
         self._figures["delivered"] += 1
         if delivery.epoch != channel.epoch:
-            self._catch_up(channel)
+            self._recovery.catch_up(channel)
         elif not channel.take(entry):
-            self._catch_up(channel, self._options.hole_patience)
+            self._recovery.catch_up(channel, self._options.hole_patience)
 
     def _take_state(self, change: StateChange) -> None:
         channel = self._channels.get(change.channel)
@@ -365,7 +367,7 @@ class Hub:
             return
         self._rights.close_all(channel, sessions, revocation.code, revocation.message)
 
-    # opening, recovering
+    # opening
 
     def _reread(self, name: str) -> None:
         channel = self._channels.get(name)
@@ -409,7 +411,7 @@ class Hub:
             channel.counted = channel.counted if counted is None else counted
             channel.load(history, options.tail_entries, options.tail_bytes)
             if channel.behind:
-                self._catch_up(channel)
+                self._recovery.catch_up(channel)
         except Exception as error:
             log.warning("cannot open %s: %r", channel.name, error)
         finally:
@@ -417,69 +419,6 @@ class Hub:
                 self._channels.pop(channel.name, None)
                 if not self._closed:
                     await self._let_go(channel.name)
-
-    async def _missed(self, channel: Channel, since: Position) -> list[Entry] | None:
-        """What came after `since`, at least up to where the tail reaches; None when that cannot be said."""
-        if since.epoch != channel.epoch:
-            return None
-        if since.offset > channel.offset:  # the client has heard more than this node: another node was faster
-            await asyncio.wait([self._catch_up(channel)])
-        if channel.tail.covers(since.offset):
-            return channel.tail.after(since.offset)
-        if since.offset > channel.offset or channel.offset - since.offset > self._options.recover_limit:
-            return None
-        reading = channel.reading.get(since.offset)
-        if reading is None:
-            reading = self._own(self._read(channel, since.offset))
-            channel.reading[since.offset] = reading
-        await asyncio.wait([reading])
-        if reading.cancelled() or reading.exception() is not None:
-            raise Refused(ErrorCode.UNAVAILABLE, ErrorCode.UNAVAILABLE.sentence)
-        history = reading.result()
-        if history.head.epoch != channel.epoch:
-            return None
-        return joined(history.entries, channel.tail)
-
-    async def _read(self, channel: Channel, after: int) -> Slice:
-        try:
-            return await channel.rules.history(channel.name, after, self._options.recover_limit)
-        finally:
-            channel.reading.pop(after, None)
-
-    def _catch_up(self, channel: Channel, patience: float = 0.0) -> asyncio.Task[None]:
-        if channel.catching_up is None or channel.catching_up.done():
-            channel.catching_up = self._own(self._fill(channel, patience))
-        return channel.catching_up
-
-    async def _fill(self, channel: Channel, patience: float) -> None:
-        """Read what was not told until nothing is missing."""
-        if patience:
-            await asyncio.sleep(patience)
-            if channel.drain():
-                return
-        self._figures["holes"] += 1
-        wait = 0.1
-        while self._channels.get(channel.name) is channel:
-            before = channel.offset
-            try:
-                history = await channel.rules.history(channel.name, before, self._options.recover_limit)
-            except Exception as error:
-                log.warning("cannot read what %s missed: %r", channel.name, error)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
-                continue
-            if history.head.epoch != channel.epoch:
-                self._begin_anew(channel)
-                return
-            for entry in history.entries:
-                channel.take(entry)
-            complete = channel.drain()
-            if channel.offset >= history.head.offset and (complete or channel.offset == before):
-                channel.waiting.clear()
-                return
-            if channel.offset == before:  # the store has not got it yet
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
 
     def _begin_anew(self, channel: Channel) -> None:
         self._channels.pop(channel.name, None)
@@ -563,7 +502,7 @@ class Hub:
                 if head is None:  # its subject is gone
                     fills.append(self._own(self._rights.ask_again(found, found.sessions())))
                 elif head.epoch != found.epoch or head.offset > found.offset:
-                    fills.append(self._catch_up(found))
+                    fills.append(self._recovery.catch_up(found))
         if fills:
             await asyncio.wait(fills, timeout=self._options.check_seconds)
 
