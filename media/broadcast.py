@@ -86,10 +86,11 @@ class Follower(Protocol):
 class Broadcast:
     """One broadcast's live side. `id` is the product's id of it, as text. running: a timeline has begun and its
     publisher is still there. gop: the picture since its last key frame, for readers who come in between; empty when
-    that is too much."""
+    that is too much. notes: sentences for the person who publishes, by who says them."""
 
     def __init__(self, id: str, watcher: Watcher) -> None:
         self.id = id
+        self.notes: dict[str, str] = {}
         self.tracks: tuple[Track, ...] = ()
         self.publisher: PublisherSession | None = None
         self.health = Health()
