@@ -114,13 +114,29 @@ class RecordingView(msgspec.Struct, frozen=True):
     duration: float
 
 
+class Line(msgspec.Struct, frozen=True):
+    """How a publisher by WebRTC comes through. loss: share of packets, over the last second; rtt (null as long as no
+    packet had to be sent again) and jitter in s. Since it connected: packets that were asked for once more (nacks),
+    that came then (recovered) or not at all (lost), and key frames asked for (plis)."""
+
+    loss: float
+    rtt: float | None
+    jitter: float
+    nacks: int
+    recovered: int
+    lost: int
+    plis: int
+
+
 class Health(msgspec.Struct, frozen=True):
-    """bitrate in bit/s, frame_rate in frames/s, key_distance in s; advice: sentences for the person who pushes."""
+    """bitrate in bit/s, frame_rate in frames/s, key_distance in s; advice: sentences for the person who pushes; line:
+    null for RTMP, whose connection hides it."""
 
     bitrate: float
     frame_rate: float
     key_distance: float
     advice: list[str]
+    line: Line | None
 
 
 class EventView(msgspec.Struct, frozen=True):

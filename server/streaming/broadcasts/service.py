@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+import msgspec
+
 from server.kit.auth import Caller
 from server.kit.clock import now
 from server.kit.http import Page, PageQuery, decode_cursor, encode_cursor
@@ -34,6 +36,7 @@ from server.streaming.broadcasts.models import (
     EventView,
     Health,
     JoinView,
+    Line,
     Owner,
     Playback,
     RecordingView,
@@ -411,4 +414,11 @@ def _recording(row: Broadcast, address: Address, grant: str) -> RecordingView | 
 def _health(live: Live) -> Health:
     figures = live.media.health.describe()
     words = advise(live.media.tracks, **figures) if live.state is State.LIVE else []
-    return Health(advice=[*words, *live.media.notes.values()], **figures)
+    return Health(advice=[*words, *live.media.notes.values()], line=_line(live), **figures)
+
+
+def _line(live: Live) -> Line | None:
+    publisher = live.media.publisher
+    if publisher is None or publisher.request.protocol != "whip":
+        return None
+    return msgspec.convert(publisher.link.describe(), Line)

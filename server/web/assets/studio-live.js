@@ -89,6 +89,7 @@ export class Live {
       broadcast.started_at && liveFor(broadcast.started_at),
       video && `${codec(video.codec)} ${video.width} × ${video.height}`,
       audio && `${codec(audio.codec)} ${audio.sample_rate / 1000} kHz`,
+      health?.line && `${(100 * health.line.loss).toFixed(1)} % lost on the way`,
     ].filter(Boolean).join(' · ') || 'Start your encoder with your server address and stream key.');
     this.end.hidden = state === 'ended';
     setText(this.end, state === 'created' ? 'Discard' : 'End broadcast');

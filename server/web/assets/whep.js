@@ -90,7 +90,7 @@ export class WhepEngine extends EventTarget {
       this.delay = this.shown && this.shown > 0 ? Math.max(0, (this.clock.now() - this.shown) / 1000) : null;
       if (video?.frameHeight && video.frameHeight !== this.size) {
         this.size = video.frameHeight;
-        this.levels = [{ index: 0, width: video.frameWidth, height: video.frameHeight, bitrate: 0, frameRate: video.framesPerSecond ?? 0 }];
+        this.levels = [{ index: 0, width: video.frameWidth, height: video.frameHeight, bitrate: 0, frameRate: 0 }];
         this.level = 0;
         this.#say('level');
       }
