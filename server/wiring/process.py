@@ -460,12 +460,13 @@ class Wiring:
         door = Door(self.rights, Kind.VIDEO, no_such_video)
         await self.vod.start()
         self._closing.push_async_callback(self.vod.close)
-        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, door, NoViews())
+        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, NoViews())
         parts = parts_of(self.objects, self.settings)
         self.uploads = Uploads(
             self.database, parts, self.vod.videos, self.jobs, options_of(self.settings), node=self.node
         )
         await self.uploads.start()
+        self.finishing = finishing_of(self.database, self.objects, self.vod.videos, self.jobs, self.settings)
         self.captions = Captions(self.database, self.jobs, most=self.settings.video_captions)
         self.own_thumbnails = OwnThumbnails(self.database, self.objects, self.images)
         progress = ProgressChannels(self.database, self.hub)
@@ -611,7 +612,7 @@ class Wiring:
             people=self.people,
             resets=ResetMails(self.database, self.settings, self.mailer, self.secrets),
             vod=self.vod,
-            finishing=finishing_of(self.database, self.objects, self.vod.videos, self.jobs, self.settings),
+            finishing=self.finishing,
         )
 
     def _doubt(self, ended: Collection[UUID]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -44,7 +44,7 @@ from server.streaming.videos.models import (
     Watchable,
     source_key,
 )
-from server.streaming.videos.opening import Grants, Views, Visibility, missing, owned
+from server.streaming.videos.opening import Door, Views, missing, owned
 from server.streaming.videos.words import as_tsquery
 from storage.jobs import Jobs
 from storage.objects import ObjectStore
@@ -72,16 +72,14 @@ class Desk:
         objects: ObjectStore,
         jobs: Jobs,
         people: People,
-        visibility: Visibility,
-        grants: Grants,
+        door: Door,
         views: Views,
     ) -> None:
         self._database = database
         self._objects = objects
         self._jobs = jobs
         self._people = people
-        self._visibility = visibility
-        self._grants = grants
+        self._door = door
         self._views = views
 
     # looking
@@ -154,6 +152,7 @@ class Desk:
             )
             if video.published_at is None and published_at is not None:
                 await store.add_event(conn, id, "published", "by its owner")
+        await self._door.changed(id)
         return await self.show(id, caller, address)
 
     async def delete(self, id: UUID, caller: Caller, seen: IfMatch) -> DeletedView:
@@ -163,6 +162,7 @@ class Desk:
             seen.check(video.version)
             await store.delete(conn, id)
             await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
+        await self._door.changed(id)
         return DeletedView(id=id, freed_bytes=video.source_bytes + video.stored_bytes)
 
     async def retry(self, id: UUID, caller: Caller, address: Address) -> UploadedView:
@@ -209,7 +209,7 @@ class Desk:
             return video
         if video is None or video.suspended or video.published_at is None:
             raise missing()
-        await self._visibility.may_watch(_watchable(video), caller)
+        await self._door.may_watch(_watchable(video), caller)
         return video
 
     async def _view(self, conn: Connection, video: Video, caller: Caller | None, address: Address) -> VideoView:
@@ -219,7 +219,6 @@ class Desk:
         captions = [
             CaptionsView(language, label, cues, f"{base}/text-{language}.vtt")
             for language, label, cues in await captions_store.listed(conn, id)
-            if base is not None
         ]
         events = await store.events(conn, id, EVENTS_SHOWN) if mine else None
         facts = await store.facts(conn, id) if mine else None
@@ -252,9 +251,7 @@ class Desk:
             owner=VideoOwner(video.owner_id, owners[video.owner_id].username),
             channel=f"video:{id}" if mine else None,
             facts=msgspec.json.decode(facts) if facts is not None else None,
-            thumbnails=[ThumbnailView(name, f"{base}/{name}") for name in _choices(video) if base is not None]
-            if mine
-            else None,
+            thumbnails=[ThumbnailView(name, f"{base}/{name}") for name in _choices(video)] if mine else None,
             source_bytes=video.source_bytes if mine else None,
             stored_bytes=video.stored_bytes if mine else None,
             events=[VideoEvent(row["at"], row["kind"], row["detail"]) for row in events]
@@ -287,10 +284,9 @@ class Desk:
             publish_at=video.publish_at if mine else None,
         )
 
-    def _base(self, video: Video, caller: Caller | None, address: Address) -> str | None:
-        """Where its objects can be fetched from; None: nowhere yet."""
-        grant = self._grants.grant(_watchable(video), caller)
-        return f"{address.http}/videos/{video.id}/{grant}" if grant is not None else None
+    def _base(self, video: Video, caller: Caller | None, address: Address) -> str:
+        """Where its objects can be fetched from."""
+        return f"{address.http}/videos/{video.id}/{self._door.grant(_watchable(video), caller)}"
 
     def _playback(self, video: Video, caller: Caller | None, address: Address) -> VideoPlayback | None:
         base = self._base(video, caller, address)
@@ -320,10 +316,10 @@ def _schedule(video: Video, body: VideoEdit) -> tuple[datetime | None, datetime 
     """When it is to be published, and since when it is. Raises Invalid, AlreadyPublished."""
     if body.publish_at is msgspec.UNSET:
         return video.publish_at, video.published_at
-    at, present = body.publish_at, now()
+    at, present = _in_utc(body.publish_at), now()
     if at is not None and at > present:
         if at > present + FURTHEST:
-            raise Invalid.at("$.publish_at", f"may be {FURTHEST.days} days from now at most")
+            raise _too_far()
         if video.published_at is not None:
             raise AlreadyPublished("Make it private to take it back, or leave publish_at out.")
         return at, None
@@ -331,15 +327,26 @@ def _schedule(video: Video, body: VideoEdit) -> tuple[datetime | None, datetime 
     return None, video.published_at or (present if playable else None)
 
 
+def _in_utc(at: datetime | None) -> datetime | None:
+    try:
+        return None if at is None else at.astimezone(UTC)
+    except OverflowError:  # 9999-12-31T23:59:59-23:59 leads out of the calendar
+        raise _too_far() from None
+
+
+def _too_far() -> Invalid:
+    return Invalid.at("$.publish_at", f"may be {FURTHEST.days} days from now at most")
+
+
 def _choices(video: Video) -> list[str]:
     pictures = video.pictures
     return [*pictures.thumbnails, *([pictures.own] if pictures.own else [])]
 
 
-def _thumbnail(video: Video, base: str | None, address: Address) -> str:
+def _thumbnail(video: Video, base: str, address: Address) -> str:
     name = video.thumbnail or next(iter(video.pictures.thumbnails), "")
     return _in(base, name) or address.http + PLACEHOLDER
 
 
-def _in(base: str | None, name: str) -> str | None:
-    return f"{base}/{name}" if base is not None and name else None
+def _in(base: str, name: str) -> str | None:
+    return f"{base}/{name}" if name else None

@@ -89,11 +89,17 @@ class Video(msgspec.Struct, frozen=True):
     views: int
     suspended: bool
     version: int
+    packaged: int
     created_at: datetime
 
     @property
     def folder(self) -> str:
         return folder_of(self.id)
+
+    @property
+    def playable(self) -> bool:
+        """Also when what was to come after it failed."""
+        return self.packaged > 0
 
 
 def folder_of(id: UUID) -> str:

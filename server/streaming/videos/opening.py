@@ -1,19 +1,15 @@
-"""Who may see a video, with which grant, and what a view is, as `Desk` asks it. Keeps nothing.
-
-The plain answers know no bonds between people, and no other grant than the public one.
-"""
+"""Who may see a video, with which grant, and what a view is, as `Desk` asks it. Keeps nothing."""
 
 from __future__ import annotations
 
 from typing import Protocol
+from uuid import UUID
 
 from server.kit.auth import Caller
 from server.kit.http import Call
-from server.kit.ownership import may, own
+from server.kit.ownership import own
 from server.streaming.videos.errors import NoSuchVideo, NotYourVideo
-from server.streaming.videos.models import OPEN, Video, Watchable
-
-PUBLIC_GRANT = "p"
+from server.streaming.videos.models import Video, Watchable
 
 
 def missing() -> NoSuchVideo:
@@ -32,16 +28,19 @@ def owned(video: Video | None, caller: Caller) -> Video:
     )
 
 
-class Visibility(Protocol):
-    async def may_watch(self, video: Watchable, viewer: Caller | None) -> None:
-        """Returns when he may. Raises the Problem to answer with. Asked of published videos, and of others than the
-        owner."""
+class Door(Protocol):
+    """Who gets in, and with which grant in the path of the media."""
+
+    async def may_watch(self, what: Watchable, viewer: Caller | None) -> None:
+        """Returns when he may. Raises the Problem to answer with."""
         ...
 
+    def grant(self, what: Watchable, viewer: Caller | None) -> str:
+        """What stands in the path of its media for somebody who may watch."""
+        ...
 
-class Grants(Protocol):
-    def grant(self, video: Watchable, viewer: Caller | None) -> str | None:
-        """The part of media URLs that opens them, for somebody who may watch; None: they cannot be opened yet."""
+    async def changed(self, id: UUID) -> None:
+        """It was edited or deleted; after the commit."""
         ...
 
 
@@ -49,19 +48,6 @@ class Views(Protocol):
     async def viewed(self, video: Watchable, call: Call) -> None:
         """A player says that it plays. What of it counts is decided there."""
         ...
-
-
-class PlainVisibility:
-    """Public and unlisted are for everybody; others are for their owner alone."""
-
-    async def may_watch(self, video: Watchable, viewer: Caller | None) -> None:
-        if video.visibility not in OPEN and not may(viewer, video.owner_id):
-            raise missing()
-
-
-class PlainGrants:
-    def grant(self, video: Watchable, viewer: Caller | None) -> str | None:
-        return PUBLIC_GRANT if video.visibility in OPEN and video.published else None
 
 
 class NoViews:

@@ -26,7 +26,7 @@ from storage.postgres import Connection
 # in the order of the fields of Video, but for the error's two
 _COLUMNS = """v.id, v.owner_id, v.title, v.description, v.visibility, v.state, v.progress, v.error_code, v.error,
     v.publish_at, v.published_at, v.source_bytes, v.stored_bytes, v.duration, v.renditions, v.pictures, v.thumbnail,
-    v.chapters, v.run, v.likes, v.views, v.suspended, v.version, v.created_at"""
+    v.chapters, v.run, v.likes, v.views, v.suspended, v.version, v.packaged, v.created_at"""
 _SELECT = f"select {_COLUMNS} from videos v"
 # a list shows neither
 _CARD = "select " + _COLUMNS.replace("v.description", "''").replace("v.chapters", "null::jsonb")
@@ -68,6 +68,7 @@ def _video(row: Any) -> Video:
         views=row["views"],
         suspended=row["suspended"],
         version=row["version"],
+        packaged=row["packaged"],
         created_at=row["created_at"],
     )
 
