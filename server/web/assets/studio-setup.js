@@ -20,7 +20,7 @@ export class Setup {
     this.title = field('title', 'Title', { maxlength: 140, placeholder: 'What is it about?', required: true });
     this.description = field('description', 'Description', { maxlength: 5000, rows: 3 }, '', 'textarea');
     this.visibility = h('fieldset', { class: 'choice' }, h('legend', {}, 'Who can find it'),
-      ...[['public', 'Public', 'Listed on the front page; anyone can watch.'], ['unlisted', 'Unlisted', 'Anyone with the link can watch.']].map(([value, name, hint]) => h('label', { class: 'option' },
+      ...[['public', 'Public', 'Listed on the front page; anyone can watch.'], ['unlisted', 'Unlisted', 'Anyone with the link can watch.'], ['followers', 'Followers', 'Who follows you can watch.'], ['private', 'Private', 'You alone can watch.']].map(([value, name, hint]) => h('label', { class: 'option' },
         h('input', { type: 'radio', name: 'visibility', value, checked: value === 'public' }), h('span', {}, h('strong', {}, name), h('small', {}, hint)))));
     this.trouble = h('p', { class: 'notice bad', role: 'alert', hidden: true });
     this.submit = h('button', { class: 'button primary wide', type: 'submit' });
