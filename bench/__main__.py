@@ -8,7 +8,9 @@ import resource
 import signal
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from bench import hls, live, rest, webrtc, ws
 from bench.processes import BenchError, say
@@ -64,20 +66,26 @@ def measure(options: argparse.Namespace, folder: Path, cache: Path) -> None:
         ws.run(plan_ws, folder)
     elif options.mode == "rest":
         rest.run(rest.Plan(runs, 2 if quick else 5, options.connections), folder, cache)
+    elif options.mode == "webrtc" and options.delay:
+        browser("glass").run(5 if quick else 20, folder)
     elif options.mode == "webrtc":
         plan_rtc = webrtc.Plan(
             counts=options.n or ([1, 5] if quick else [1, 5, 20, 50]),
-            runs=runs,
-            window=4 if quick else 15,
-            relay=not quick,
+            runs=options.runs or 1,  # the peers take long
+            window=options.window or (3 if quick else 8),
+            peers=options.peers.split(","),
         )
         webrtc.run(plan_rtc, folder, cache)
     else:
-        try:
-            from bench import delay  # noqa: PLC0415 the other modes need no browser
-        except ImportError as error:
-            raise BenchError(f"{error.name} is not installed; bin/test sets it up. It drives the browser.") from None
-        delay.run(8 if quick else 20, folder)
+        browser("delay").run(8 if quick else 20, folder)
+
+
+def browser(mode: str) -> ModuleType:
+    """A mode that drives a browser; the others need none."""
+    try:
+        return import_module(f"bench.{mode}")
+    except ImportError as error:
+        raise BenchError(f"{error.name} is not installed; bin/test sets it up. It drives the browser.") from None
 
 
 def machine() -> None:
@@ -113,6 +121,9 @@ def arguments() -> argparse.ArgumentParser:
     modes.add_parser("rest", parents=[common, wrk], help="reading a list, writing a chat message")
     mode = modes.add_parser("webrtc", parents=[common], help="a broadcast forwarded to viewers by WebRTC")
     mode.add_argument("--n", type=bounded(1, 200), nargs="+", help="viewers at once (default 1 5 20 50)")
+    mode.add_argument("--window", type=bounded(2, 120), help="how long the CPU is counted, s (default 8)")
+    mode.add_argument("--delay", action="store_true", help="from a picture in one page of a browser to another instead")
+    mode.add_argument("--peers", default="janus,relay", help="comma-separated: janus, relay; empty: none")
     modes.add_parser("delay", parents=[common], help="from the demo's clock to the picture in a browser")
     return parser
 

@@ -1,5 +1,7 @@
 """The floor of forwarding: pylibsrtp's protect and a UDP send, for frames of nine packets 30 times a second.
 
+The profile (AEAD_AES_128_GCM) and the size of the packets are those that viewers of our server get.
+
 `python -m bench.peers.rtc_floor N SECONDS` sends to N sockets that nobody reads, and writes CPU s per million packets.
 """
 

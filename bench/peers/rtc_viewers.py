@@ -1,7 +1,8 @@
 """Viewers by WebRTC that cost little: aiortc's ICE and DTLS; packets are decrypted and counted, not decoded.
 
 `python -m bench.peers.rtc_viewers URL N` posts N offers (WHEP), and from then on writes a line twice a second:
-{"connected": n, "packets": n}. They tell of every packet that came (transport-wide feedback), as browsers do.
+{"connected": n, "packets": n, "profile": "…"}. They tell of every packet that came (transport-wide feedback), as
+browsers do.
 """
 
 from __future__ import annotations
@@ -63,6 +64,12 @@ async def view(http: aiohttp.ClientSession, url: str) -> RTCPeerConnection:
     return pc
 
 
+def profile(pc: RTCPeerConnection) -> str:
+    """Of SRTP, once it is agreed."""
+    ssl = pc.getReceivers()[0].transport._ssl
+    return (ssl.get_selected_srtp_profile() if ssl is not None else b"").decode()
+
+
 async def main(url: str, count: int) -> None:
     RTCDtlsTransport._handle_rtp_data = on_rtp
     RTCDtlsTransport._handle_rtcp_data = on_rtcp
@@ -79,7 +86,8 @@ async def main(url: str, count: int) -> None:
             if time.monotonic() - said > 0.5:
                 said = time.monotonic()
                 connected = sum(pc.connectionState == "connected" for pc in viewers)
-                sys.stdout.write(json.dumps({"connected": connected, "packets": packets}) + "\n")
+                told = {"connected": connected, "packets": packets, "profile": profile(viewers[0])}
+                sys.stdout.write(json.dumps(told) + "\n")
                 sys.stdout.flush()
 
 
