@@ -32,6 +32,7 @@ from server.settings import Settings
 from server.streaming.addresses import Address
 from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
+from server.streaming.playback import retention
 from server.streaming.restream import routes as restream
 from server.streaming.uploads import routes as uploads
 from server.streaming.uploads.form import Form
@@ -77,6 +78,7 @@ def build_app(wiring: Wiring) -> web.Application:
         whep.routes(wiring.whep, wiring.rtc, wiring.viewers, settings.rtc_max_sdp),
         uploads.routes(wiring.uploads, Form(wiring.uploads), wiring.video_desk, wiring.addresses),
         videos.routes(wiring.video_desk, wiring.captions, wiring.own_thumbnails, wiring.addresses),
+        retention.routes(wiring.database, wiring.vod.videos),
         chat.routes(wiring.chat),
         follows.routes(wiring.people.follows, wiring.follow_lists, wiring.people.profiles),
         eventstream.routes(wiring.events),
@@ -101,6 +103,7 @@ def build_app(wiring: Wiring) -> web.Application:
         not_found_page=not_found_page,
     )
     wiring.media.install(app)
+    wiring.video_media.install(app)
     wiring.avatars.install(app)
     app.router.add_get("/ws", wiring.sockets.handle)
     app.router.add_get("/asyncapi.json", _asyncapi(settings))

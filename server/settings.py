@@ -296,6 +296,12 @@ class Settings:
     grant_skew_seconds: float = _setting(2.0, "the clocks of a fleet's machines are no further apart than this, s")
     video_cache_bytes: int = _setting(64 << 20, "memory for files of videos that are being watched, bytes")
 
+    # views of videos
+    view_seconds: float = _setting(10.0, "a view of a video counts after this much was delivered and played, s")
+    view_window: float = _setting(86_400.0, "a viewer counts once in this time, s")
+    view_per_address: int = _setting(50, "views of one video that one address can make in that time")
+    view_write_seconds: float = _setting(5.0, "what was watched is written down this often, s")
+
     # video on demand
     video_quota_bytes: str = _setting(
         "free=10000000000, basic=50000000000, pro=500000000000, enterprise=5000000000000",

@@ -62,12 +62,15 @@ from server.streaming.broadcasts.service import missing as no_such_broadcast
 from server.streaming.channels.service import Channels
 from server.streaming.iceservers import IceServers
 from server.streaming.playback.doors import Door
+from server.streaming.playback.files import Files as VideoFiles
 from server.streaming.playback.rights import Rights
 from server.streaming.playback.routes import MediaRoutes
 from server.streaming.playback.sources import LiveSubjects, VideoSubjects
 from server.streaming.playback.subjects import Kind
 from server.streaming.playback.thumbnails import Thumbnails
+from server.streaming.playback.videos import VideoRoutes
 from server.streaming.playback.viewers import Viewers
+from server.streaming.playback.views import Views
 from server.streaming.restream.dialer import Dialer
 from server.streaming.restream.names import Names
 from server.streaming.restream.pushes import Pushes
@@ -75,7 +78,6 @@ from server.streaming.restream.service import Restreams
 from server.streaming.uploads.service import Uploads
 from server.streaming.videos.captions import Captions
 from server.streaming.videos.desk import Desk
-from server.streaming.videos.opening import NoViews
 from server.streaming.videos.opening import missing as no_such_video
 from server.streaming.videos.progress import PREFIX as VIDEO
 from server.streaming.videos.progress import ProgressChannels
@@ -97,7 +99,7 @@ from server.wiring.ladders import ladders
 from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
 from server.wiring.uploads import finishing_of, options_of, parts_of
 from server.wiring.vod import Vod
-from server.wiring.watching import Bonds, Withdrawal, grants_of
+from server.wiring.watching import Bonds, Withdrawal, grants_of, views_of
 from server.wiring.worker import People, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
@@ -400,7 +402,7 @@ class Wiring:
         self.ice_servers = IceServers(settings)
         self.whip = publishing(self.rtc, self.director, settings)
         self.whep = watching(
-            self.rtc, self.director, self.database, self.viewers, self.live_door, self.sounds, settings
+            self.rtc, self.director, self.database, self.viewers, self.live_door, self.sounds, self.ladders, settings
         )
         self.whep.start()
         self.identity.on_ended(self.whep.ended)
@@ -460,7 +462,21 @@ class Wiring:
         door = Door(self.rights, Kind.VIDEO, no_such_video)
         await self.vod.start()
         self._closing.push_async_callback(self.vod.close)
-        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, NoViews())
+        self.video_files = VideoFiles(self.objects, self.settings.video_cache_bytes)
+        self._closing.push_async_callback(self.video_files.close)
+        self.views = Views(
+            self.database,
+            self.vod.videos,
+            self.video_files,
+            self.viewers,
+            self.secrets.key("viewers of videos"),
+            views_of(self.settings),
+            secure=self.settings.public_url.lower().startswith("https://"),
+        )
+        self.views.start()
+        self._closing.push_async_callback(self.views.close)
+        self.video_media = VideoRoutes(self.rights, self.video_files, self.views)
+        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, self.views)
         parts = parts_of(self.objects, self.settings)
         self.uploads = Uploads(
             self.database, parts, self.vod.videos, self.jobs, options_of(self.settings), node=self.node
@@ -528,6 +544,9 @@ class Wiring:
         metrics.counter("media_answers", "Requests for media answered", lambda: self.media.answered)
         metrics.counter("media_sent_bytes", "Bytes of media answered", lambda: self.media.sent_bytes)
         metrics.gauge("media_waiting_requests", "Blocked playlist and part requests", lambda: self.media.waiting)
+        metrics.counter("video_answers", "Requests for files of videos answered", lambda: self.video_media.answered)
+        metrics.counter("video_sent_bytes", "Bytes of videos answered", lambda: self.video_media.sent_bytes)
+        metrics.counter("video_reads", "Files of videos read from the store", lambda: self.video_files.reads)
         metrics.gauge("webrtc_peers", "WebRTC sessions", lambda: self.rtc.count)
         metrics.gauge("whip_publishers", "Publishers by WebRTC", lambda: self.whip.count)
         metrics.gauge("whep_viewers", "Viewers by WebRTC", lambda: self.whep.count)
@@ -559,6 +578,8 @@ class Wiring:
             ("sounds", self.sounds),
             ("ladders", self.ladders),
             ("rights", self.rights),
+            ("views", self.views),
+            ("video_files", self.video_files),
             ("spool", self.spool),
             ("videos", self.vod),
             ("uploads", self.uploads),

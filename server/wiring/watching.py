@@ -15,6 +15,7 @@ from server.settings import SettingError, Settings
 from server.streaming.broadcasts import store as broadcasts
 from server.streaming.playback.grants import Grants
 from server.streaming.playback.subjects import Kind, Subject
+from server.streaming.playback.views import ViewOptions
 from storage.postgres.database import AWAY, Database
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,15 @@ def grants_of(secrets: Secrets, settings: Settings) -> Grants:
             "a grant has to live more than four times as long as clocks may differ."
         )
     return Grants(secrets.key("grants to watch"), seconds=settings.grant_seconds, skew=settings.grant_skew_seconds)
+
+
+def views_of(settings: Settings) -> ViewOptions:
+    return ViewOptions(
+        seconds=settings.view_seconds,
+        window=settings.view_window,
+        per_address=settings.view_per_address,
+        write=settings.view_write_seconds,
+    )
 
 
 class Bonds:

@@ -40,6 +40,7 @@ from server.streaming.videos.models import (
     VideoPlayback,
     VideoState,
     VideoView,
+    ViewBody,
     ViewView,
     Watchable,
     source_key,
@@ -194,9 +195,9 @@ class Desk:
             raise missing()
         return LikeView(likes=likes, liked=liked)
 
-    async def viewed(self, id: UUID, call: Call) -> ViewView:
+    async def viewed(self, id: UUID, call: Call, body: ViewBody) -> ViewView:
         video = await self._seen(id, call.caller)
-        await self._views.viewed(_watchable(video), call)
+        await self._views.viewed(_watchable(video), call, body)
         async with self._database.acquire() as conn:
             return ViewView(views=await store.views(conn, id))
 

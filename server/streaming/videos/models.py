@@ -258,6 +258,13 @@ class LikeView(msgspec.Struct, frozen=True):
     liked: bool
 
 
+class ViewBody(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """A stretch of the video that was played since the last time, in s of the video."""
+
+    from_: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 0.0
+    to: Annotated[float, msgspec.Meta(ge=0, le=604_800)] = 0.0
+
+
 class ViewView(msgspec.Struct, frozen=True):
     """views: as counted so far; a view counts once enough was watched."""
 

@@ -9,7 +9,7 @@ from server.kit.auth import Caller
 from server.kit.http import Call
 from server.kit.ownership import own
 from server.streaming.videos.errors import NoSuchVideo, NotYourVideo
-from server.streaming.videos.models import Video, Watchable
+from server.streaming.videos.models import Video, ViewBody, Watchable
 
 
 def missing() -> NoSuchVideo:
@@ -45,13 +45,6 @@ class Door(Protocol):
 
 
 class Views(Protocol):
-    async def viewed(self, video: Watchable, call: Call) -> None:
+    async def viewed(self, video: Watchable, call: Call, body: ViewBody) -> None:
         """A player says that it plays. What of it counts is decided there."""
         ...
-
-
-class NoViews:
-    """Nothing counts."""
-
-    async def viewed(self, video: Watchable, call: Call) -> None:
-        return None

@@ -33,6 +33,7 @@ from server.streaming.videos.models import (
     VideoCard,
     VideoEdit,
     VideoView,
+    ViewBody,
     ViewView,
     Visibility,
 )
@@ -116,9 +117,10 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses:
         return await desk.like(id, call.user, liked=False)
 
     @api.post("/api/v1/videos/{id}/view", access=Access.ANYONE, errors=(NoSuchVideo,), summary="Say that it plays")
-    async def view(call: Call, id: UUID) -> ViewView:
-        """A hint, which by itself counts nothing: what counts is what was delivered and watched."""
-        return await desk.viewed(id, call)
+    async def view(call: Call, id: UUID, body: ViewBody) -> ViewView:
+        """Say every ten seconds or so, and at each pause and jump, which stretch was played. By itself it counts
+        nothing: what counts is what was delivered to this viewer and had the time to be played."""
+        return await desk.viewed(id, call, body)
 
     @api.put(
         "/api/v1/videos/{id}/thumbnail",
