@@ -42,6 +42,10 @@ class BatchLog:
         self._batches.append((self.next, count, at, size))
         self.next += count
 
+    def sent_since(self, at: float) -> bool:
+        """Whether anything went out after that time, s."""
+        return bool(self._batches) and self._batches[-1][2] > at
+
     def told(self, body: bytes) -> Told:
         """body: a transport feedback message after its RTCP header. Raises RtpError."""
         if len(body) < _HEADER:

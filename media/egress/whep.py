@@ -43,6 +43,8 @@ FRAME_TICKS = 2700
 REFRESH_SECONDS = 0.5
 """A viewer's wishes for a key frame are heard this often."""
 REPORT_SECONDS = 1.0
+UNHEARD_SECONDS = 1.0
+"""One who tells of what comes (ten times a second and more) and has fallen silent for so long does not get it."""
 REPAIR_SHARE = 0.5
 """Of the picture's bit rate may be sent again."""
 REPAIR_LEAST = 64 << 10
@@ -135,6 +137,7 @@ class Viewer:
         self._audio = self._outgoing(Kind.AUDIO, AUDIO_RATE)
         self._log = BatchLog()
         self._feedback = False
+        self._heard_at = 0.0
         self._told = 0  # the highest number that a receiver report told of
         self._waiting = True
         self._backlog: deque[tuple[Frame, int, int]] = deque()  # frame, its time, packets of it that are out
@@ -191,6 +194,7 @@ class Viewer:
             for body in feedback:
                 told = self._log.told(body)
                 self._feedback = True
+                self._heard_at = now
                 self.estimator.feedback(told.came, now, lost=told.lost, told=told.packets)
             parts = rtcp.parse(rest) if rest else []
         except RtpError:
@@ -268,6 +272,9 @@ class Viewer:
 
     def tick(self, now: float) -> None:
         """A few times a second."""
+        if self._feedback and now - self._heard_at > UNHEARD_SECONDS and self._log.sent_since(self._heard_at):
+            self._heard_at = now
+            self.estimator.unheard(now)
         if now - self._reported_at >= REPORT_SECONDS:
             self._report(now)
 

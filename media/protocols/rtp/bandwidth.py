@@ -124,6 +124,15 @@ class BandwidthEstimator:
             lost, told = len(acked) - len(came), len(acked)
         self._follow_loss(lost, told, now)
 
+    def unheard(self, now: float) -> None:
+        """Nothing came back for a while of what was sent: the path is worse than anything that feedback would tell.
+        Each call halves the estimate; feedback that comes again shows what arrives."""
+        self._now = max(self._now, now)
+        self._delay_rate = max(float(self._lowest), min(self._delay_rate, float(self.estimate)) / 2)
+        self._decreased = now
+        self._limit = None
+        self._trial = None
+
     def reported_loss(self, fraction: float, packets: int, now: float) -> None:
         """From receiver reports, for a peer that sends no transport-wide feedback. fraction: 0 to 1, of `packets`."""
         self._now = max(self._now, now)

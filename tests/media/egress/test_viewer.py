@@ -235,6 +235,26 @@ async def test_feedback_tells_of_loss_and_of_what_arrives(stage: Stage) -> None:
     assert viewer.estimator.decreased > 0
 
 
+async def test_the_rate_falls_when_feedback_stops_though_packets_go_out(stage: Stage) -> None:
+    viewer, far = stage.viewer()
+    viewer.tick(time.monotonic() + 10)
+    before = viewer.estimator.estimate  # who never told anything may be one who never does
+    log = ArrivalLog(sender=1)
+    stage.frames(0, 3)
+    for packet in far.packets:
+        log.arrived(transport_number(packet), time.monotonic())
+    for message in log.feedback():
+        viewer.on_rtcp(message.build())
+    now = time.monotonic()
+    viewer.tick(now + 5)
+    assert viewer.estimator.estimate == before  # nothing was sent since
+    stage.frames(3, 1)
+    viewer.tick(now + 5.5)
+    viewer.tick(now + 5.6)
+    assert viewer.estimator.estimate == before // 2
+    assert viewer.congested(now + 6)
+
+
 @pytest.mark.parametrize(
     "packet",
     [b"", b"\x8f\xcd", b"\x8f\xcd\x00\x01", b"\x8f\xcd\x00\x05" + bytes(20), b"\x8f\xcd\x00\x04" + b"\xff" * 16],

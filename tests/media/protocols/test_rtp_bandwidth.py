@@ -212,6 +212,20 @@ def test_remb_binds_while_it_is_fresh() -> None:
     assert estimator.estimate == 2 * MBIT
 
 
+def test_silence_lowers_it_again_and_again_and_what_is_told_then_counts() -> None:
+    estimator = BandwidthEstimator(start=4 * MBIT)
+    estimator.unheard(1.0)
+    assert estimator.estimate == 2 * MBIT
+    assert estimator.decreased == 1.0
+    for second in range(2, 20):
+        estimator.unheard(float(second))
+    assert estimator.estimate == 50_000
+    for number in range(300):
+        at = 20 + number / 30
+        estimator.feedback([Acked(number, at, at + 0.02, 9000, 0)], at + 0.04)
+    assert 50_000 < estimator.estimate <= 4 * MBIT
+
+
 def test_it_stays_within_its_bounds() -> None:
     estimator = BandwidthEstimator(start=MBIT, lowest=300_000, highest=2 * MBIT)
     feed(estimator, 30, 10 * MBIT)
