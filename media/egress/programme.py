@@ -3,6 +3,7 @@
 A Programme begins with a broadcast's first viewer and ends with its last, or with the broadcast; Programmes holds those
 of a process. It has one feed for the source's picture, one for each derived rendition that a viewer is on, and one for
 the sound, which is the source's when that is Opus, else a derived rendition that is asked for while there are viewers.
+A rung of the ladder is made from when the first viewer is to be sent it until the last one is not any more.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from media.broadcast import Broadcast, Derived
@@ -21,6 +22,8 @@ from media.egress.payloads import NotPlayable
 from media.egress.rounds import Rounds
 from media.egress.whep import Viewer
 from media.samples import Codec, Kind, Sample, Track
+from media.transcode.ladders import LadderBusy
+from media.transcode.rungs import Step
 from media.transcode.sounds import SoundsBusy
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,8 @@ TICK_SECONDS = 0.25
 FAREWELL_SECONDS = 1.0
 """Viewers of a broadcast that ended keep the connection so long: what was sent last is shown."""
 JUDGE_SECONDS = 1.0
+KEY_SHARE = 0.25
+"""What the key frames of a rendition are thought to take of it, as long as that is not known."""
 
 
 class Lease(Protocol):
@@ -43,11 +48,30 @@ class Sounds(Protocol):
     def want(self, broadcast: Broadcast, codec: Codec) -> Lease: ...
 
 
+class Ladder(Protocol):
+    """Makes a broadcast's picture smaller while somebody holds a lease on a rung."""
+
+    def offers(self) -> Sequence[Step]: ...
+
+    def want(self, name: str) -> Lease:
+        """Raises LadderBusy."""
+        ...
+
+
+class Ladders(Protocol):
+    def of(self, broadcast: Broadcast) -> Ladder: ...
+
+
 class Programme:
     """`on_over` is called when the last viewer has left, or the broadcast has ended."""
 
     def __init__(
-        self, broadcast: Broadcast, rounds: Rounds, sounds: Sounds | None, on_over: Callable[[Programme], None]
+        self,
+        broadcast: Broadcast,
+        rounds: Rounds,
+        sounds: Sounds | None,
+        ladder: Ladder | None,
+        on_over: Callable[[Programme], None],
     ) -> None:
         self.broadcast = broadcast
         self.clock = ProgrammeClock()
@@ -55,7 +79,10 @@ class Programme:
         self.ended = False
         self._rounds = rounds
         self._sounds = sounds
+        self._ladder = ladder
         self._on_over = on_over
+        self._rungs: dict[str, Lease] = {}
+        self._offered: Mapping[str, Step] = {}
         self._source = self._feed(SOURCE, Kind.VIDEO, broadcast)
         self._derived: dict[str, Feed] = {}
         self._audio: Feed | None = None
@@ -78,9 +105,9 @@ class Programme:
             self._timer = None
         self.broadcast.unfollow(self)
         self.broadcast.remove(self)
-        for feed in (self._source, *self._derived.values()):
-            feed.close()
-        self._derived.clear()
+        self._source.close()
+        for name in list(self._derived):
+            self._close_feed(name)
         self._mute()
 
     async def judged(self) -> NotPlayable | None:
@@ -123,7 +150,8 @@ class Programme:
 
     def want_key(self, feed: Feed) -> bool:
         """Ask whoever makes the picture for a key frame; False when it cannot be asked."""
-        return self.broadcast.want_key("" if feed is self._source else feed.name)
+        theirs = feed is self._source or feed.name in self._rungs  # a rung has the source's
+        return self.broadcast.want_key("" if theirs else feed.name)
 
     # the Reader and Follower
 
@@ -150,9 +178,8 @@ class Programme:
         if self._audio is not None and self._audio.source is derived:
             self._audio.close()
             self._audio = None
-        feed = self._derived.pop(derived.name, None)
+        feed = self._close_feed(derived.name)
         if feed is not None:
-            feed.close()
             for viewer in list(self.viewers):
                 if feed in (viewer.feed, viewer.next_feed):
                     viewer.switch(self._source)
@@ -237,6 +264,8 @@ class Programme:
         self._tidy()
         if self._audio is None:
             self._find_sound()
+        if self.viewers and self._ladder is not None:
+            self._offered = {step.name: step for step in self._ladder.offers()}
         if self.viewers:
             self._rounds.give(self.viewers, Programme._look_after, self)
 
@@ -259,7 +288,11 @@ class Programme:
         if choice == before:
             return
         if choice.name != before.name or viewer.feed is None or viewer.feed.name != choice.name:
-            viewer.switch(programme._video(choice.name))
+            feed = programme._video(choice.name)
+            if feed is None:
+                chooser.choice = before  # what would make it is busy: look again
+            else:
+                viewer.switch(feed)
         elif choice.picture is Picture.FULL and viewer.feed is not None:
             programme.want_key(viewer.feed)
 
@@ -274,17 +307,41 @@ class Programme:
             feed = self._derived.get(name)
             bitrate = feed.bitrate if feed is not None and feed.bitrate else derived.health.describe()["bitrate"]
             if 0 < bitrate < source.bitrate:
-                found.append(Rendition(name, bitrate, feed.key_bitrate if feed is not None else bitrate / 4))
+                keys = feed.key_bitrate if feed is not None else bitrate * KEY_SHARE
+                found.append(Rendition(name, bitrate, keys))
+        made = {rendition.name for rendition in found}
+        if viewer.wants(Kind.VIDEO, Codec.H264):
+            for name, step in self._offered.items():
+                if name not in made and step.rate < source.bitrate:
+                    found.append(Rendition(name, step.rate, step.rate * KEY_SHARE))
         found.sort(key=lambda rendition: -rendition.bitrate)
         return found
 
-    def _video(self, name: str) -> Feed:
+    def _video(self, name: str) -> Feed | None:
+        """None when it cannot be made just now."""
         if name == SOURCE:
             return self._source
         feed = self._derived.get(name)
         if feed is None:
-            feed = self._derived[name] = self._feed(name, Kind.VIDEO, self.broadcast.derived[name])
+            if name in self._offered and self._ladder is not None:
+                try:
+                    self._rungs[name] = self._ladder.want(name)
+                except LadderBusy:
+                    return None
+            derived = self.broadcast.derived.get(name)
+            if derived is None:
+                return None
+            feed = self._derived[name] = self._feed(name, Kind.VIDEO, derived)
             feed.start()
+        return feed
+
+    def _close_feed(self, name: str) -> Feed | None:
+        lease = self._rungs.pop(name, None)
+        if lease is not None:
+            lease.release()
+        feed = self._derived.pop(name, None)
+        if feed is not None:
+            feed.close()
         return feed
 
     def _tidy(self) -> None:
@@ -292,23 +349,24 @@ class Programme:
         used = {feed for viewer in self.viewers for feed in (viewer.feed, viewer.next_feed)}
         for name, feed in list(self._derived.items()):
             if feed not in used:
-                del self._derived[name]
-                feed.close()
+                self._close_feed(name)
 
 
 class Programmes:
     """The programmes of this process, by broadcast. `expect` before a viewer connects, `done` when that is over."""
 
-    def __init__(self, sounds: Sounds | None = None) -> None:
+    def __init__(self, sounds: Sounds | None = None, ladders: Ladders | None = None) -> None:
         self.rounds = Rounds()
         self._sounds = sounds
+        self._ladders = ladders
         self._running: dict[Broadcast, tuple[Programme, int]] = {}
 
     def hold(self, broadcast: Broadcast) -> Programme:
         """The broadcast's programme, begun when there is none; `release` as often as this was called."""
         programme, holds = self._running.get(broadcast, (None, 0))
         if programme is None:
-            programme = Programme(broadcast, self.rounds, self._sounds, self._over)
+            ladder = self._ladders.of(broadcast) if self._ladders is not None else None
+            programme = Programme(broadcast, self.rounds, self._sounds, ladder, self._over)
             programme.start()
         self._running[broadcast] = programme, holds + 1
         return programme

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from media.egress.programme import Programmes, Sounds
+from media.egress.programme import Ladders, Programmes, Sounds
 from media.egress.whep import ViewerOptions
 from media.ingest.whip import WhipOptions
 from media.rtc.options import RtcOptions
@@ -75,11 +75,12 @@ def watching(
     viewers: Viewers,
     door: Door,
     sounds: Sounds,
+    ladders: Ladders,
     settings: Settings,
 ) -> Sessions:
     return Sessions(
         port,
-        Programmes(sounds),
+        Programmes(sounds, ladders),
         director,
         database,
         viewers,

@@ -19,6 +19,7 @@ import pytest
 from media.broadcast import PublisherSession
 from media.ingest.gate import PublishRequest, Refused
 from media.package.live import PackageOptions
+from media.transcode.ladders import LadderOptions, Ladders
 from media.transcode.renditions import Renditions
 from media.transcode.sounds import Sounds
 from media.samples import Codec, Sample, Track
@@ -125,7 +126,7 @@ class Place:
             DirectorOptions(**{**settings, **options}),
             PackageOptions(),
             Jobs(),
-            Renditions(Sounds(0), aac=False),
+            Renditions(Sounds(0), Ladders(LadderOptions()), aac=False),
         )
         await self.director.start()
         return self.director
