@@ -196,6 +196,7 @@ class Crowds:
         here: dict[str, tuple[dict[str, str], set[str]]] = {}
         for channel in channels:
             here[channel.name] = await _present(channel)
+            await asyncio.sleep(0)
         hidden = await self._hidden({id for people, _ in here.values() for id in people})
         rooms: dict[str, Attending] = {}
         for name, (people, others) in here.items():
@@ -203,29 +204,32 @@ class Crowds:
             for id in hidden & people.keys():  # counts, and has no name
                 del people[id]
                 others.add(f"user {id}")
-            keys = await _keys(people)
+            keys, unnamed = frozenset(people.values()), frozenset(others)
             options = self._options
             rooms[f"people {name}"] = Attending(keys, told - keys, options.most, options.sample)
-            rooms[f"others {name}"] = Attending(others, told_others - others)
+            rooms[f"others {name}"] = Attending(unnamed, told_others - unnamed)
+            await asyncio.sleep(0)
         answers = await self._ask(rooms)
-        for name, (people, others) in here.items():
+        for name, (people, _) in here.items():
             crowd = self._crowds.get(name)
             if crowd is None or (answers is None and crowd.sampled):
                 continue
+            keys, unnamed = rooms[f"people {name}"].here, rooms[f"others {name}"].here
             if answers is not None:
-                crowd.told = (frozenset(rooms[f"people {name}"].here), frozenset(others))
-                there, unnamed = answers[f"people {name}"], answers[f"others {name}"].count
+                crowd.told = (keys, unnamed)
+                there, count = answers[f"people {name}"], answers[f"others {name}"].count
             else:  # as far as this node knows: nobody leaves, who comes here is seen
-                keys = frozenset(rooms[f"people {name}"].here)
                 there = Attendance(max(len(keys), len(crowd.people)), keys)
-                unnamed = len(others)
-            self._tell(name, crowd, people, there, unnamed, hidden)
+                count = len(unnamed)
+            self._tell(name, crowd, people, there, count, hidden)
+            await asyncio.sleep(0)
 
     def _tell(
         self, name: str, crowd: Crowd, here: dict[str, str], there: Attendance, unnamed: int, hidden: Collection[str]
     ) -> None:
+        """`here`: `id username` by id."""
         now = self._clock()
-        found = dict(key.split(" ", 1) for key in there.keys if " " in key)
+        found = _names(there.keys)
         if there.count > self._options.most:
             count = there.count + unnamed
             begins, changed = not crowd.sampled, count != crowd.count
@@ -236,7 +240,7 @@ class Crowds:
             elif changed:
                 crowd.say(Members(channel=name, count=count, sampled=True))
             return
-        found |= here
+        found |= _names(here.values())
         if crowd.sampled:
             crowd.sampled, crowd.sample, crowd.people = False, {}, found
             crowd.count = len(found) + unnamed
@@ -333,7 +337,9 @@ class Crowds:
         crowd = self._crowds.pop(name)
         people, others = crowd.told
         if people or others:
-            await self._ask({f"people {name}": Attending((), people), f"others {name}": Attending((), others)})
+            await self._ask(
+                {f"people {name}": Attending(frozenset(), people), f"others {name}": Attending(frozenset(), others)}
+            )
 
     def _of(self, name: str) -> Crowd:
         crowd = self._crowds.get(name)
@@ -351,27 +357,22 @@ class Everybody:
 
 
 async def _present(channel: Channel) -> tuple[dict[str, str], set[str]]:
-    """People by id, and the keys of guests, as they hold the channel here."""
+    """`id username` of people by id, and the keys of guests, as they hold the channel here."""
     people: dict[str, str] = {}
     guests: set[str] = set()
     for at, session in enumerate(channel.sessions()):
         if at % _STEP == _STEP - 1:
             await asyncio.sleep(0)
-        who = session.identity
-        if who is not None:
-            people[str(who.user_id)] = who.username
+        if session.identity is not None:
+            id, key = session.member
+            people[id] = key
         else:
             guests.add(f"guest {session.viewer}")
     return people, guests
 
 
-async def _keys(people: Mapping[str, str]) -> frozenset[str]:
-    keys: set[str] = set()
-    for at, (id, username) in enumerate(people.items()):
-        if at % _STEP == _STEP - 1:
-            await asyncio.sleep(0)
-        keys.add(f"{id} {username}")
-    return frozenset(keys)
+def _names(keys: Iterable[str]) -> dict[str, str]:
+    return dict(key.split(" ", 1) for key in keys if " " in key)
 
 
 def _users(people: Iterable[tuple[str, str]]) -> list[User]:

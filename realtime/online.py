@@ -96,17 +96,17 @@ class Online:
 
     async def tell(self) -> None:
         """Presence whom this node has, the others who has come and gone. Raises what presence and discretion raise."""
-        here: set[str] = set()
+        found: set[str] = set()
         for at, session in enumerate(list(self._sessions())):
             if at % _STEP == _STEP - 1:
                 await asyncio.sleep(0)
             if session.identity is not None:
-                here.add(str(session.identity.user_id))
-        here -= set(await self._discretion.hidden(here))
+                found.add(session.member[0])
+        here = frozenset(found - set(await self._discretion.hidden(found)))
         before = self._here
         if here or before:
             await self._presence.attend({ROOM: Attending(here, before - here)})
-        self._here = frozenset(here)
+        self._here = here
         changed = sorted(before ^ self._here)
         self._changed.update(changed)
         for first in range(0, len(changed), _TOLD):

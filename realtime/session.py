@@ -26,6 +26,7 @@ class Session:
         "_aborted",
         "_buffer",
         "_finish",
+        "_member",
         "_transport",
         "address",
         "bad_messages",
@@ -64,6 +65,7 @@ class Session:
         self.viewer = viewer
         self.address = address
         self.identity: Identity | None = None
+        self._member: tuple[Identity | None, str, str] = (None, "", "")
         self.token = ""
         self.channels: set[str] = set()
         self.ended: CloseCode | None = None
@@ -100,6 +102,16 @@ class Session:
             if self.too_fast >= _MOST_TOO_FAST:
                 self.end(CloseCode.TOO_MANY_MESSAGES)
         return seconds
+
+    @property
+    def member(self) -> tuple[str, str]:
+        """The id of who speaks here, and `id username`; made once, for it is asked of everybody again and again."""
+        known = self._member
+        who = self.identity
+        if who is not known[0] and who is not None:
+            id = str(who.user_id)
+            known = self._member = (who, id, f"{id} {who.username}")
+        return known[1:] if who is not None else ("", "")
 
     @property
     def waiting(self) -> int:

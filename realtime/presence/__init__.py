@@ -15,7 +15,7 @@ class Attending:
     `most`: with more than these in the room only `sample` of them are answered.
     """
 
-    here: Collection[str]
+    here: frozenset[str]
     gone: Collection[str] = ()
     most: int = 0
     sample: int = 0

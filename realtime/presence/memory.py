@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
@@ -35,11 +36,13 @@ class MemoryPresence:
             seen = self._rooms.setdefault(room, {})
             for key in asked.gone:
                 seen.pop(key, None)
-            for key in asked.here:
-                seen[key] = now
-            present = self._present(self._rooms, room)
-            few = len(present) <= asked.most
-            found[room] = Attendance(len(present), present if few else frozenset(islice(present, asked.sample)))
+            seen.update(dict.fromkeys(asked.here, now))
+            await asyncio.sleep(0)  # thousands may be here
+            self._forget_gone(self._rooms, room)
+            seen = self._rooms.get(room, {})
+            few = len(seen) <= asked.most
+            found[room] = Attendance(len(seen), frozenset(seen if few else islice(seen, asked.sample)))
+            await asyncio.sleep(0)
         return found
 
     async def among(self, room: str, keys: Collection[str]) -> frozenset[str]:
@@ -57,12 +60,13 @@ class MemoryPresence:
         return {"kind": "memory", "channels": len(self._seen), "rooms": len(self._rooms)}
 
     def _present(self, kept: dict[str, dict[str, float]], channel: str) -> frozenset[str]:
-        seen = kept.get(channel)
-        if seen is None:
-            return frozenset()
+        self._forget_gone(kept, channel)
+        return frozenset(kept.get(channel, ()))
+
+    def _forget_gone(self, kept: dict[str, dict[str, float]], channel: str) -> None:
+        seen = kept.get(channel, {})
         limit = self._clock() - self._linger
         for viewer in [viewer for viewer, at in seen.items() if at <= limit]:
             del seen[viewer]
         if not seen:
-            del kept[channel]
-        return frozenset(seen)
+            kept.pop(channel, None)

@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from redis.asyncio import Redis
@@ -50,6 +51,7 @@ end
 return found
 """
 _ARGUMENTS = 2000  # keys a call
+_AT_ONCE = 500  # the same, where many calls follow each other
 
 
 class RedisPresence:
@@ -58,7 +60,7 @@ class RedisPresence:
         self._linger = linger
         self._prefix = prefix
         self._told: dict[str, tuple[float, set[str]]] = {}
-        self._attended: dict[str, tuple[float, set[str]]] = {}
+        self._attended: dict[str, tuple[float, frozenset[str]]] = {}
 
     async def refresh(self, held: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
         """Raises RedisError or OSError when Redis does not answer."""
@@ -93,33 +95,23 @@ class RedisPresence:
 
     async def attend(self, rooms: Mapping[str, Attending]) -> dict[str, Attendance]:
         """Raises RedisError or OSError when Redis does not answer."""
-        told: dict[str, tuple[float, set[str]]] = {}
+        told: dict[str, tuple[float, frozenset[str]]] = {}
         now = time.monotonic()
-        answers: dict[str, int] = {}
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for room, asked in rooms.items():
-                at, known = self._attended.get(room, (0.0, set()))
-                fresh = at + self._linger / 3 > now
-                news = [key for key in asked.here if not fresh or key not in known]
-                told[room] = (at if fresh else now, set(asked.here))
-                keys = [*((key, True) for key in asked.gone), *((key, False) for key in news)]
-                for first in range(0, max(len(keys), 1), _ARGUMENTS):
-                    some = keys[first : first + _ARGUMENTS]
-                    gone = [key for key, is_gone in some if is_gone]
-                    here = [key for key, is_gone in some if not is_gone]
-                    last = first + _ARGUMENTS >= len(keys)
-                    most, sample = (asked.most, asked.sample) if last else (0, 0)
-                    numbers = (int(self._linger * 1000), most, sample, len(gone))
-                    pipe.eval(_ATTEND, 1, self._room(room), *numbers, *gone, *here)
-                answers[room] = len(pipe.command_stack) - 1
-            try:
-                results = await pipe.execute()
-            except (RedisError, OSError):
-                self._attended.clear()
-                raise
+        calls: deque[tuple[str, list[Any]]] = deque()
+        for room, asked in rooms.items():
+            at, known = self._attended.get(room, (0.0, frozenset()))
+            fresh = at + self._linger / 3 > now
+            told[room] = (at if fresh else now, asked.here)
+            calls += self._attending(room, asked, asked.here - known if fresh else asked.here)
+        results: dict[str, Any] = {}
+        try:
+            while calls:
+                results |= await self._some(calls)
+        except (RedisError, OSError):
+            self._attended.clear()
+            raise
         found = {}
-        for room, at_result in answers.items():
-            count, keys_there = results[at_result]
+        for room, (count, keys_there) in results.items():
             keys_found = frozenset(key.decode() for key in keys_there)
             found[room] = Attendance(count, keys_found)
             ours = told[room][1]
@@ -128,6 +120,28 @@ class RedisPresence:
         self._attended = {room: kept for room, kept in self._attended.items() if room not in told} | told
         self._attended = {room: kept for room, kept in self._attended.items() if kept[0] + self._linger > now}
         return found
+
+    def _attending(self, room: str, asked: Attending, news: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
+        """The arguments of each call that is needed; the last one's answer counts."""
+        gone, here, linger = list(asked.gone), list(news), int(self._linger * 1000)
+        while len(gone) + len(here) > _AT_ONCE:
+            some, gone = gone[:_AT_ONCE], gone[_AT_ONCE:]
+            more = _AT_ONCE - len(some)
+            yield room, [linger, 0, 0, len(some), *some, *here[:more]]
+            here = here[more:]
+        yield room, [linger, asked.most, asked.sample, len(gone), *gone, *here]
+
+    async def _some(self, calls: deque[tuple[str, list[Any]]]) -> dict[str, Any]:
+        """Make the first few of these calls together, no more than can be made into bytes in one turn of the loop."""
+        rooms: list[str] = []
+        size = 0
+        async with self._redis.pipeline(transaction=False) as pipe:
+            while calls and (not size or size + len(calls[0][1]) <= _AT_ONCE):
+                room, arguments = calls.popleft()
+                pipe.eval(_ATTEND, 1, self._room(room), *arguments)
+                rooms.append(room)
+                size += len(arguments)
+            return dict(zip(rooms, await pipe.execute(), strict=True))
 
     async def among(self, room: str, keys: Collection[str]) -> frozenset[str]:
         """Raises RedisError or OSError when Redis does not answer."""

@@ -88,13 +88,13 @@ async def test_clear(nodes: tuple[Presence, Presence]) -> None:
 
 async def test_members_come_and_go_at_once(nodes: tuple[Presence, Presence]) -> None:
     a, b = nodes
-    room = Attending({"ann", "bob"}, most=10)
-    assert await a.attend({"x": room, "y": Attending(())}) == {
+    room = Attending(frozenset({"ann", "bob"}), most=10)
+    assert await a.attend({"x": room, "y": Attending(frozenset())}) == {
         "x": Attendance(2, frozenset({"ann", "bob"})),
         "y": Attendance(0, frozenset()),
     }
-    assert (await b.attend({"x": Attending({"cid"}, most=10)}))["x"].keys == {"ann", "bob", "cid"}
-    assert (await a.attend({"x": Attending({"ann"}, gone={"bob"}, most=10)}))["x"].keys == {"ann", "cid"}
+    assert (await b.attend({"x": Attending(frozenset({"cid"}), most=10)}))["x"].keys == {"ann", "bob", "cid"}
+    assert (await a.attend({"x": Attending(frozenset({"ann"}), gone={"bob"}, most=10)}))["x"].keys == {"ann", "cid"}
     assert await b.among("x", {"ann", "bob", "nobody"}) == {"ann"}
     assert await b.among("never heard of", {"ann"}) == await b.among("x", ()) == frozenset()
     # viewers of the same name are something else
@@ -103,11 +103,11 @@ async def test_members_come_and_go_at_once(nodes: tuple[Presence, Presence]) -> 
 
 async def test_who_is_gone_from_one_node_and_stays_at_another_is_there(nodes: tuple[Presence, Presence]) -> None:
     a, b = nodes
-    await a.attend({"x": Attending({"ann"}, most=10)})
-    await b.attend({"x": Attending({"ann"}, most=10)})
-    await a.attend({"x": Attending((), gone={"ann"}, most=10)})
+    await a.attend({"x": Attending(frozenset({"ann"}), most=10)})
+    await b.attend({"x": Attending(frozenset({"ann"}), most=10)})
+    await a.attend({"x": Attending(frozenset(), gone={"ann"}, most=10)})
     for _ in range(2):
-        found = await b.attend({"x": Attending({"ann"}, most=10)})
+        found = await b.attend({"x": Attending(frozenset({"ann"}), most=10)})
     assert found["x"].keys == {"ann"}
     assert await a.among("x", {"ann"}) == {"ann"}
 
@@ -117,16 +117,16 @@ async def test_of_many_members_a_sample_is_told(nodes: tuple[Presence, Presence]
     everybody = {f"{number} ü" for number in range(5000)}
     found = (await a.attend({"x": Attending(everybody, most=100, sample=7)}))["x"]
     assert (found.count, len(found.keys), found.keys <= everybody) == (5000, 7, True)
-    assert (await b.attend({"x": Attending((), most=100)}))["x"] == Attendance(5000, frozenset())
+    assert (await b.attend({"x": Attending(frozenset(), most=100)}))["x"] == Attendance(5000, frozenset())
     assert await b.among("x", everybody | {"nobody"}) == everybody
 
 
 async def test_members_that_give_no_sign_of_life_expire(nodes: tuple[Presence, Presence]) -> None:
     a, b = nodes
-    await a.attend({"x": Attending({"gone"}, most=10)})
+    await a.attend({"x": Attending(frozenset({"gone"}), most=10)})
 
     async def only_here() -> bool:
-        return (await b.attend({"x": Attending({"here"}, most=10)}))["x"].keys == {"here"}
+        return (await b.attend({"x": Attending(frozenset({"here"}), most=10)}))["x"].keys == {"here"}
 
     assert not await only_here()
     await eventually(only_here, within=60)
@@ -137,8 +137,8 @@ async def test_members_are_told_again_when_the_store_has_lost_them(nodes: tuple[
     a, b = nodes
     if not isinstance(a, RedisPresence):
         return
-    await a.attend({"x": Attending({"ann"}, most=10)})
+    await a.attend({"x": Attending(frozenset({"ann"}), most=10)})
     await a._redis.delete(a._room("x"))
     for _ in range(2):
-        await a.attend({"x": Attending({"ann"}, most=10)})
+        await a.attend({"x": Attending(frozenset({"ann"}), most=10)})
     assert await b.among("x", {"ann"}) == {"ann"}
