@@ -25,6 +25,8 @@ from tests.media.transcode.test_sounds import Take
 from tests.support import eventually
 
 HIGH, LOW = Rung("120p", 120, 200_000), Rung("90p", 90, 100_000)
+UNIT = bytes((0, 0, 0, 6, 0x65, 0x88, 1, 2, 3, 4))
+"""A slice of H.264, as far as its first bytes go."""
 OPTIONS = LadderOptions(rungs=(HIGH, LOW), linger=0.0)
 
 
@@ -243,6 +245,7 @@ class Slow:
     def __init__(self, module: str, owner: Ladder, *, buffer_bytes: int) -> None:
         self.owner = owner
         self.full = False
+        self.config = b"c"
         self.frames: list[tuple[int, int, bool, bytes]] = []
         self.rungs: list[str] = []
         self._decode = msgspec.msgpack.Decoder(Begin | Rungs | Batch).decode
@@ -265,9 +268,8 @@ class Slow:
         """It has made all rungs of what it was sent, up to this frame."""
         for name in self.rungs:
             for dts, pts, key, _ in self.frames[:upto]:
-                made = Made(
-                    self.owner._number, name, dts, pts, key, b"x" * 20, b"c" if key else b"", "avc1", 16, 16, False
-                )
+                number, config = self.owner._number, self.config if key else b""
+                made = Made(number, name, dts, pts, key, UNIT, config, "avc1", 16, 16, False)
                 self.owner.on_message(self._encode(made))
         del self.frames[:upto]
 
