@@ -166,6 +166,8 @@ LOOP_EXEMPT = (
     # fifty clients in the same loop, each of which reads everything; tracebacks; tokens signed by the test
     "tests/server/community/test_chat.py::test_fifty_writers_get_dense_offsets_in_one_order_that_all_see",
     "tests/server/community/test_chat.py::test_a_fault_in_telling_neither_loses_nor_doubles",
+    # thousands of requests, for each of which the debugger keeps where its tasks were made: minutes on a busy machine
+    "tests/server/community/test_since.py::test_the_state_and_the_changes_after_it_are_the_state",
     "tests/server/identity/test_tokens.py::test_the_memory_is_bounded",
     "tests/media/ingest/test_rtmp.py::test_hostile_clients_cost_a_closed_connection[huge message]",
     # the client of the test, in the same loop, sends or is sent tens of megabytes
