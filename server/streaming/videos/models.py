@@ -244,7 +244,7 @@ class VideoEdit(msgspec.Struct, forbid_unknown_fields=True):
     title: Title | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
-    publish_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    publish_at: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
     thumbnail: Annotated[str, msgspec.Meta(max_length=80)] | msgspec.UnsetType = msgspec.UNSET
     chapters: Annotated[list[Chapter], msgspec.Meta(max_length=200)] | msgspec.UnsetType | None = msgspec.UNSET
 

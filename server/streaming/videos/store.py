@@ -159,15 +159,15 @@ async def of_owner(conn: Connection, owner_id: UUID, limit: int, before: UUID | 
 
 
 FEED = _CARD + f" from videos v where {SEEN}"
-_NEWEST = " order by v.published_at desc, v.id desc limit $1"
+NEWEST = " order by v.published_at desc, v.id desc limit $1"
 
 
 async def feed(conn: Connection, limit: int, before: tuple[datetime, UUID] | None) -> list[Video]:
     """What everybody may see, the newest first."""
     if before is None:
-        rows = await conn.fetch(FEED + _NEWEST, limit)
+        rows = await conn.fetch(FEED + NEWEST, limit)
     else:
-        rows = await conn.fetch(FEED + " and (v.published_at, v.id) < ($2, $3)" + _NEWEST, limit, *before)
+        rows = await conn.fetch(FEED + " and (v.published_at, v.id) < ($2, $3)" + NEWEST, limit, *before)
     return [_video(row) for row in rows]
 
 

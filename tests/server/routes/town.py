@@ -185,6 +185,26 @@ async def _target(person: Person) -> str:
     return str((await person.call("POST", "/api/v1/live/targets", body, status=201))["id"])
 
 
+async def _video(person: Person) -> str:
+    """One that everybody may see; to bring a file and to wait for the work on it is not what is asked here."""
+    id = uuid.uuid4()
+    await person.town.sql.execute(
+        "insert into videos (id, owner_id, title, visibility, state, packaged, published_at)"
+        " values ($1, $2, $3, 'public', 'ready', 1, now())",
+        id,
+        uuid.UUID(person.id),
+        f"Of {person.name}",
+    )
+    return str(id)
+
+
+async def _captions(person: Person) -> str:
+    """Of the newest video of the person."""
+    (newest, *_) = (await person.call("GET", "/api/v1/videos/mine"))["items"]
+    body = {"text": f"00:00.000 --> 00:01.000\nSaid by {person.name}\n"}
+    return str((await person.call("PUT", f"/api/v1/videos/{newest['id']}/captions/en", body))["language"])
+
+
 async def _watching(person: Person) -> str:
     """Who knows the name of a session may end it; this one is nobody's."""
     return "a-session-that-is-over"
@@ -202,6 +222,8 @@ KINDS = {
     "/api/v1/live/{id}/chat/filters/{filter_id}": Kind(_filter),
     "/api/v1/live/{id}/chat/emotes/{name}": Kind(_emote),
     "/api/v1/live/targets/{id}": Kind(_target, private=True),
+    "/api/v1/videos/{id}": Kind(_video),
+    "/api/v1/videos/{id}/captions/{language}": Kind(_captions),
     "/api/v1/auth/sessions/{id}": Kind(_session, private=True),
     "/api/v1/keys/{id}": Kind(_key, private=True),
     "/api/v1/auth/passkeys/{id}": Kind(_passkey, private=True),
