@@ -149,7 +149,9 @@ def score(picture: Image.Image) -> float:
     from PIL import ImageFilter, ImageStat  # noqa: PLC0415
 
     grey = picture.convert("L")
-    edges = ImageStat.Stat(grey.filter(ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), 1, 128)))
+    laplacian = grey.filter(ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), 1, 128))
+    inner = (1, 1, max(grey.width - 1, 2), max(grey.height - 1, 2))  # the outermost pixels are not filtered
+    edges = ImageStat.Stat(laplacian.crop(inner))
     sharp = edges.var[0] / (edges.var[0] + 200)
     rich = min(grey.entropy() / 7.5, 1.0)
     light = ImageStat.Stat(grey).mean[0]
