@@ -288,6 +288,7 @@ class PublisherSession:
         self._held_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stale = False
+        self._derived: list[Derived] = []
 
     def track(self, track: Track) -> None:
         if self.closed or self._tracks.get(track.id) == track:
@@ -316,6 +317,16 @@ class PublisherSession:
     def restart(self) -> None:
         self._stale = True
 
+    def derive(self, name: str, on_timeline: Callable[[], None]) -> Derived | None:
+        if self.closed or self._broadcast.publisher is not self:
+            return None
+        try:
+            derived = self._broadcast.derive(name, listed=True, on_timeline=on_timeline)
+        except (RuntimeError, ValueError):
+            return None
+        self._derived.append(derived)
+        return derived
+
     def close(self, reason: str, *, clean: bool) -> None:
         if self.closed:
             return
@@ -324,6 +335,8 @@ class PublisherSession:
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
+        for derived in self._derived:
+            derived.close()
         self._broadcast._gone(self, reason, clean)
 
     def _release(self) -> None:

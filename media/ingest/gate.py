@@ -6,7 +6,7 @@ publisher session of a broadcast, or refuses in words that the encoder shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,21 @@ class PublishRequest:
     account: str = ""
 
 
+class Rendition(Protocol):
+    """One more size of the picture that a connection brings (simulcast), as media.broadcast.Derived is one."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def track(self, track: Track) -> bool:
+        """False, and nothing done, while there is no timeline."""
+        ...
+
+    def samples(self, batch: Sequence[Sample]) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Publisher(Protocol):
     """Where an admitted connection writes. Nothing here blocks and nothing raises for what the media is like."""
 
@@ -69,6 +84,11 @@ class Publisher(Protocol):
 
     def restart(self) -> None:
         """The publisher's clock jumped: what follows is on a new timeline (a discontinuity)."""
+        ...
+
+    def derive(self, name: str, on_timeline: Callable[[], None]) -> Rendition | None:
+        """A rendition beside the picture, on the same clock, listed for viewers; None when there can be none of that
+        name. on_timeline: called when a timeline began, and its track is due again."""
         ...
 
     def close(self, reason: str, *, clean: bool) -> None:

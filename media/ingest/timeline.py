@@ -70,6 +70,15 @@ class Timeline:
         self._video_dts = dts
         return dts, pts if pts >= 0 else 0
 
+    def beside(self, timestamp: int) -> int | None:
+        """Ticks of VIDEO_TIMESCALE for a frame that is not of the timeline's own picture (a simulcast layer); None when
+        it is too far from what came last. Moves nothing."""
+        if self._raw is None:
+            return None
+        delta = ((timestamp - self._raw + _HALF) & _MASK) - _HALF
+        ms = self._ms + delta
+        return ms * _PER_MS if -AHEAD_MS <= delta <= AHEAD_MS and ms >= 0 else None
+
     def audio(self, timestamp: int, rate: int, frame: int) -> int | None:
         """dts in ticks of `rate` (Hz), for a frame of so many samples; None: drop the frame."""
         ms = self._at(timestamp, self._audio_ms)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,9 +25,10 @@ from media.protocols.errors import ProtocolError, RtpError
 from media.protocols.rtp import packet as rtp
 from media.protocols.rtp import rtcp, rtx
 from media.protocols.rtp.clock import SenderClock
+from media.protocols.rtp.frames import Frame
 from media.protocols.rtp.twcc import ArrivalLog
 from media.rtc.offer import Agreed, AgreedSection, Agreement
-from media.samples import VIDEO_TIMESCALE, Kind
+from media.samples import VIDEO_TIMESCALE, Kind, Track
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,11 @@ MAX_MALFORMED = 500
 """Packets that cannot be read, after which nobody believes in the next one."""
 LAYER_SILENT = 2.0
 """A simulcast layer that sent nothing for so long is not the best one any more, s."""
+
+LAYER_GONE = 5.0
+"""A layer that sent nothing for so long is listed no longer, s."""
+_LAYER = re.compile(r"(?!opus$|aac$|\d+p$)[a-z0-9]{1,12}")
+"""Names of layers that can be those of renditions: not those of sound, nor of rungs."""
 
 
 class Peer(Protocol):
@@ -297,8 +304,18 @@ class WhipLink:
                 return
             if source.codec.kind is Kind.AUDIO:
                 intake.sound(source.track, position, frame)
-            elif self._is_main(source, key=frame.key, now=now) and not intake.picture(source.track, position, frame):
+            elif not self._picture(intake, source, source.track, position, frame, now):
                 self._ask_key(source, now)
+
+    def _picture(
+        self, intake: WhipIntake, source: Source, track: Track, position: float, frame: Frame, now: float
+    ) -> bool:
+        """Whether this source can go on without a key frame. Raises ProtocolError."""
+        if self._is_main(source, key=frame.key, now=now):
+            return intake.picture(track, position, frame)
+        if _is_layer(source.rid):
+            return intake.layer(source.rid, track, position, frame)
+        return True
 
     def _is_main(self, source: Source, *, key: bool, now: float) -> bool:
         """Whether the broadcast gets this source's pictures: the largest of those that are sent. It changes at a key
@@ -310,11 +327,14 @@ class WhipLink:
         if not key or not (now - main.last_packet > LAYER_SILENT or _area(source) > _area(main)):
             return False
         self._main = source
+        if self._intake is not None:
+            for layer in (main, source):
+                self._intake.end_layer(layer.rid)
         return True
 
     def _counts(self, source: Source) -> bool:
         """Whether its key frames matter to anybody: those of a layer that nobody is given do not."""
-        return self._main is None or self._main is source or _area(source) == 0
+        return self._main is None or self._main is source or _area(source) == 0 or _is_layer(source.rid)
 
     # what the sender is told
 
@@ -386,7 +406,12 @@ class WhipLink:
             if source.wants_key(now) and self._counts(source):
                 self._ask_key(source, now)
         if main is not None and now - max(main.last_key, main.asked_key) >= self._options.key_seconds:
-            self._ask_key(main, now)
+            for source in self._sources.values():
+                if source.codec.kind is Kind.VIDEO:
+                    self._ask_key(source, now)  # all layers at once: segments are cut at the same moment
+        for source in self._sources.values():
+            if source.rid and source is not main and now - source.last_packet > LAYER_GONE and self._intake is not None:
+                self._intake.end_layer(source.rid)
         if now - self._told_at >= REPORT_SECONDS:
             self._report(now)
 
@@ -461,6 +486,10 @@ class WhipLink:
             if timer is not None:
                 timer.cancel()
         self._steady = self._gaps = None
+
+
+def _is_layer(rid: str) -> bool:
+    return _LAYER.fullmatch(rid) is not None
 
 
 def _area(source: Source) -> int:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from media.ingest.gate import Publisher
+from media.ingest.gate import Publisher, Rendition
 from media.ingest.timeline import Timeline
 from media.protocols.rtp.frames import Frame
 from media.protocols.rtp.opus import silence
@@ -20,8 +20,39 @@ MAX_CHANGES = 30
 CHANGE_WINDOW = 60.0
 """Each new configuration is a new timeline for everybody who watches. Browsers change the size of their picture when
 the network does, so more are taken than from an encoder that somebody has set up; what is beyond them waits."""
+MAX_LAYERS = 3
+"""Simulcast layers beside the broadcast's own picture."""
 LONGEST_SILENCE = 48_000
 """Ticks of a hole in the sound that are filled with silence: a second of loss, or of a sender that is quiet (DTX)."""
+
+
+class Layer:
+    """One simulcast layer on its way into its rendition."""
+
+    def __init__(self) -> None:
+        self.rendition: Rendition | None = None
+        """None: there can be none of its name, and what it brings is dropped."""
+        self._last = -1
+        self._waiting_for_key = True
+
+    def restart(self) -> None:
+        """A timeline began: what comes is on another clock, and its first frame a key frame."""
+        self._last = -1
+        self._waiting_for_key = True
+
+    def take(self, track: Track, time: int | None, frame: Frame) -> bool:
+        """time: ticks of VIDEO_TIMESCALE. Whether it can go on without a key frame."""
+        rendition = self.rendition
+        if rendition is None or rendition.closed:
+            return True
+        if time is None or (self._waiting_for_key and not frame.key):
+            return not self._waiting_for_key
+        if frame.key and not rendition.track(track):
+            return False  # no timeline yet
+        time = max(time, self._last + 1)
+        self._last, self._waiting_for_key = time, False
+        rendition.samples([Sample(track.id, time, time, frame.key, frame.data)])
+        return True
 
 
 class WhipIntake:
@@ -41,6 +72,7 @@ class WhipIntake:
         self._tracks: dict[int, Track] = {}
         self._sound_until = -1
         self._waiting_for_key = True
+        self._layers: dict[str, Layer] = {}
 
     def picture(self, track: Track, position: float, frame: Frame) -> bool:
         """position: seconds. Whether the stream can go on without a key frame. Raises TimestampError."""
@@ -60,6 +92,23 @@ class WhipIntake:
         self.frames += 1
         self._publisher.samples([Sample(track.id, times[0], times[1], frame.key, frame.data)])
         return True
+
+    def layer(self, name: str, track: Track, position: float, frame: Frame) -> bool:
+        """A frame of a smaller picture, sent beside the broadcast's own. Whether the layer can go on without a key
+        frame."""
+        layer = self._layers.get(name)
+        if layer is None:
+            if len(self._layers) >= MAX_LAYERS or (self._waiting_for_key and not self.frames):
+                return True
+            layer = self._layers[name] = Layer()
+            layer.rendition = self._publisher.derive(name, layer.restart)
+        return layer.take(track, self._timeline.beside(_milliseconds(position)), frame)
+
+    def end_layer(self, name: str) -> None:
+        """It is sent no longer, or is the broadcast's own picture now."""
+        layer = self._layers.pop(name, None)
+        if layer is not None and layer.rendition is not None:
+            layer.rendition.close()
 
     def sound(self, track: Track, position: float, frame: Frame) -> None:
         """Raises TimestampError."""

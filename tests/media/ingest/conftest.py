@@ -43,6 +43,9 @@ class Recorder:
     def restart(self) -> None:
         self.log.append("restart")
 
+    def derive(self, name: str, on_timeline: Callable[[], None]) -> None:
+        return None
+
     def close(self, reason: str, *, clean: bool) -> None:
         if self.closed is None:
             self.closed = (reason, clean)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from media.broadcast import Broadcast
 from media.ingest.gate import PublishRequest
 from media.ingest.whip import WhipLink, WhipOptions
 from media.ingest.whip_intake import MAX_CHANGES, WhipIntake
@@ -20,7 +22,10 @@ from media.protocols.rtp.h264 import H264Packetizer
 from media.protocols.sdp import Description
 from media.rtc.offer import Wanted, take
 from media.samples import VIDEO_TIMESCALE, Codec, Kind, Sample, Track
+from tests.media.egress.conftest import OPUS as AUDIO_TRACK
 from tests.media.ingest.conftest import OpenGate, Recorder
+from tests.media.test_broadcast import Log, request
+from tests.media.transcode.test_sounds import Take
 from tests.support import eventually
 
 OFFERS = Path(__file__).parents[1] / "rtc" / "offers"
@@ -151,6 +156,46 @@ def test_a_size_that_changes_all_the_time_ends_nothing() -> None:
     now = 200.0
     assert intake.picture(sizes[-1], now, Frame(0, IDR, key=True))
     assert publisher.tracks == [*sizes[:MAX_CHANGES], sizes[-1]]
+
+
+async def test_simulcast_layers_are_renditions_on_the_same_clock() -> None:
+    broadcast = Broadcast("b", Log())
+    session = broadcast.open(request())
+    intake = WhipIntake(session)
+    large = Track(1, Codec.H264, VIDEO_TIMESCALE, AVCC, "avc1", 960, 540)
+    small = replace(large, width=480, height=270)
+    session.track(AUDIO_TRACK)
+    key, other = Frame(0, IDR, key=True), Frame(0, SLICE, key=False)
+    assert intake.layer("m", small, 10.0, other)  # before the picture itself there is no clock to be on
+    assert intake.picture(large, 10.0, key)
+    assert not intake.layer("m", small, 10.01, other)
+    assert intake.layer("m", small, 10.04, key)
+    layer = broadcast.derived["m"]
+    assert layer.listed
+    assert layer.current == small
+    take = Take()
+    layer.add(take)
+    assert intake.picture(large, 10.08, other)
+    assert intake.layer("m", small, 10.08, other)
+    assert intake.layer("m", small, 10.08, other)
+    start = take.samples[0].pts
+    assert [sample.pts - start for sample in take.samples] == [0, 1]
+    assert intake.picture(large, 10.12, key)
+    assert intake.layer("m", small, 10.12, key)
+    assert broadcast.last_key is not None
+    assert take.samples[-1].pts == broadcast.last_key[1].pts  # cut at the same moment
+    assert not intake.layer("m", small, 999.0, other) or take.samples[-1].pts < 999 * VIDEO_TIMESCALE
+    session.restart()  # another timeline: it begins anew, with a key frame
+    assert intake.picture(large, 10.16, key)
+    assert not intake.layer("m", small, 10.2, other)
+    assert intake.layer("m", small, 10.24, key)
+    assert take.interrupted == 1
+    assert len(take.tracks) == 2
+    intake.end_layer("m")
+    assert take.ended
+    intake.layer("l", small, 10.28, key)
+    session.close("gone", clean=True)
+    assert not broadcast.derived
 
 
 async def test_what_came_when_is_told_while_it_comes(gate: OpenGate) -> None:
