@@ -177,10 +177,11 @@ SEARCH = f"""
         order by v.published_at desc, v.id desc limit {CANDIDATES}
     ), ranked as (
         select id, ts_rank(search, to_tsquery('simple', $1)) as rank from found
+    ), best as (
+        select id, rank from ranked where $3::float4 is null or (rank, id) < ($3, $4)
+        order by rank desc, id desc limit $2
     )
-    {_CARD}, r.rank from ranked r join videos v on v.id = r.id
-    where $3::float4 is null or (r.rank, r.id) < ($3, $4)
-    order by r.rank desc, r.id desc limit $2
+    {_CARD}, b.rank from best b join videos v on v.id = b.id order by b.rank desc, b.id desc
 """
 
 
