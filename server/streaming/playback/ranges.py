@@ -24,12 +24,11 @@ def range_of(header: str | None, size: int) -> tuple[int, int] | None:
             raise NotSatisfiable
         return size - length, size
     start = int(first)
-    end = int(last) + 1 if last else size
-    if end <= start:
-        return None  # malformed: the last before the first
+    if last and int(last) < start:
+        return None  # malformed
     if start >= size:
         raise NotSatisfiable
-    return start, min(end, size)
+    return start, min(int(last) + 1, size) if last else size
 
 
 def named(header: str | None, etag: str, *, weak: bool) -> bool:

@@ -68,10 +68,11 @@ class VideoRoutes:
                 return say(404, "The video cannot be played yet.")
             return say(404, "There is no such file.")
         response = _answer(request, file, shared=grant == PUBLIC_GRANT)
-        if request.method == "GET" and response.status in (200, 206, 304):
+        sent = response.content_length or 0
+        if request.method == "GET" and response.status in (200, 206) and 2 * sent >= len(file.body):
             self._views.delivered(request, subject, name)
         self.answered += 1
-        self.sent_bytes += response.content_length or 0
+        self.sent_bytes += sent
         return response
 
     def _checked(self, request: web.Request, subject: Subject) -> web.Response:
