@@ -17,13 +17,17 @@ import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
+from tests.servers.lossy_network import through
+
 ASK_AGAIN = 0.4
 """Without a picture so long after the connection a key frame is asked for: aiortc begins to listen late."""
 
 
 class Player:
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, through: int = 0) -> None:
+        """through: as the publisher's, 0 for none."""
         self.url = url
+        self.through = through
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.began = time.monotonic()
         self.frames = self.sounds = self.width = self.height = 0
@@ -54,6 +58,8 @@ class Player:
             self.say(status=answer.status, location=answer.headers.get("Location"))
             if answer.status != 201:
                 return
+        if self.through:
+            text = through(text, self.through)
         await pc.setRemoteDescription(RTCSessionDescription(text, "answer"))
         deadline, asked = time.monotonic() + seconds, 0.0
         while time.monotonic() < deadline and pc.connectionState not in ("failed", "closed"):
@@ -91,9 +97,10 @@ async def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--token", default="")
     parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--through", type=int, default=0)
     given = parser.parse_args()
     async with aiohttp.ClientSession() as http:
-        await Player(given.url, given.token).run(http, given.seconds)
+        await Player(given.url, given.token, given.through).run(http, given.seconds)
 
 
 asyncio.run(main())

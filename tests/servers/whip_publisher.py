@@ -2,8 +2,8 @@
 
 Sends a test picture in H.264 with a beep of Opus each second, at the moment when the picture turns white: so whoever
 plays it can tell how far sound and picture are apart. Says one line of JSON for each thing that is worth it. The line
-`stop` on its input ends the session by DELETE; being killed leaves it as a lost network does. --lose and --swap: shares
-of its media packets that are thrown away, or sent after the next one, before the network has them.
+`stop` on its input ends the session by DELETE; being killed leaves it as a lost network does. --through: the UDP port
+of a network (tests.servers.lossy_network) by which the server is to be reached.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import asyncio
 import fractions
 import json
 import math
-import random
 import sys
 import time
 from typing import Any
@@ -23,6 +22,8 @@ import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 from av import AudioFrame, VideoFrame
+
+from tests.servers.lossy_network import through
 
 RATE, FPS, WIDTH, HEIGHT = 48_000, 15, 320, 180
 BEEP = 0.1
@@ -81,33 +82,12 @@ def say(**words: Any) -> None:
     sys.stdout.flush()
 
 
-def spoil(pc: RTCPeerConnection, lose: float, swap: float) -> None:
-    """Between SRTP and the network: handshakes and checks go through."""
-    chance = random.Random(7)
-    for transport in {sender.transport.transport for sender in pc.getSenders()}:
-        send, held = transport._send, []
-
-        async def spoiled(data: bytes, send: Any = send, held: list[bytes] = held) -> None:
-            if 127 < data[0] < 192:
-                if chance.random() < lose:
-                    return
-                if not held and chance.random() < swap:
-                    held.append(data)
-                    return
-            await send(data)
-            if held:
-                await send(held.pop())
-
-        transport._send = spoiled
-
-
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("token")
     parser.add_argument("--codec", default="H264")
-    parser.add_argument("--lose", type=float, default=0.0)
-    parser.add_argument("--swap", type=float, default=0.0)
+    parser.add_argument("--through", type=int, default=0)
     given = parser.parse_args()
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     began = time.monotonic()
@@ -117,7 +97,6 @@ async def main() -> None:
     picture.setCodecPreferences([one for one in codecs if one.mimeType in (f"video/{given.codec}", "video/rtx")])
     pc.on("connectionstatechange", lambda: say(state=pc.connectionState))
     await pc.setLocalDescription(await pc.createOffer())
-    spoil(pc, given.lose, given.swap)
     headers = {"Authorization": f"Bearer {given.token}"}
     sdp = {"Content-Type": "application/sdp", **headers}
     async with aiohttp.ClientSession() as http:
@@ -126,6 +105,7 @@ async def main() -> None:
             location = answer.headers.get("Location", "")
             say(status=answer.status, location=location, body="" if answer.status == 201 else text)
         if answer.status == 201:
+            text = through(text, given.through) if given.through else text
             await pc.setRemoteDescription(RTCSessionDescription(text, "answer"))
             reader = asyncio.StreamReader()
             await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -72,7 +72,7 @@ export class Player {
     engine.addEventListener('lost', ({ detail }) => { if (engine === this.engine) this.#without(detail.message).then(() => this.#openHls()); });
     try {
       const opened = engine.open(here(source.whep));
-      await this.#start();
+      this.#start(); // which waits for a picture, and for ever when the server has none to give
       await opened;
     } catch (error) {
       if (engine !== this.engine) return true; // something else plays already

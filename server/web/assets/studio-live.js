@@ -13,8 +13,9 @@ const FIRST = 'Give your broadcast a title. Then go live from this browser, or c
 const AGAIN = 'Create a broadcast, and go live from this browser or your encoder. Or just start the encoder with your key: you are live at once.';
 
 export class Live {
-  constructor({ changed }) {
-    this.changed = changed;
+  /** ended: called when the broadcast was ended from here, before anything else comes to know. */
+  constructor({ changed, ended }) {
+    Object.assign(this, { changed, ended });
     this.id = undefined;
     this.timer = 0;
     this.idle = h('p', { class: 'muted' });
@@ -143,6 +144,7 @@ export class Live {
     try {
       if (waiting) await api('DELETE', `/live/${this.id}`);
       else await api('POST', '/live/end', { stream_id: this.id });
+      this.ended();
     } catch (error) { toast(error.message); }
     this.changed();
   }

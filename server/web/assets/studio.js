@@ -40,7 +40,7 @@ function signedIn() {
   stop();
   setup = new Setup({ changed: refresh });
   browser = new FromBrowser({ prepare: () => setup.ready(), changed: refresh });
-  live = new Live({ changed: refresh });
+  live = new Live({ changed: refresh, ended: () => browser.ended() });
   past = new Past();
   rules = new ChatRules();
   targets = new Targets();

@@ -5,6 +5,7 @@ import { leave, offer, report } from './rtc.js';
 const LOOK = 1000;
 const AGAIN = [500, 1000, 2000, 4000, 8000];
 const PASSING = new Set(['in_use', 'ending', 'restarting', 'elsewhere', 'store_away', 'too_many_requests', 'rate_limited']);
+const WITHOUT = 3000; // ms without an answer of the network, after which another connection is tried
 const GIVE_UP = 60_000; // ms without a connection; the server waits about as long before it ends a broadcast
 
 /** Fires: state {state: connecting | live | reconnecting | failed | stopped, message}, figures {…} each second. */
@@ -45,11 +46,14 @@ export class Whip extends EventTarget {
       if (pc !== this.pc) return;
       if (pc.connectionState === 'connected') { this.tries = 0; this.silentSince = 0; this.#become('live'); }
       else if (pc.connectionState === 'failed') this.#again();
-      else if (pc.connectionState === 'disconnected') this.#become('reconnecting');
+      else if (pc.connectionState === 'disconnected') { this.#become('reconnecting'); this.lostAt = Date.now(); }
     });
     const session = await offer(pc, this.url);
     if (pc !== this.pc) { leave(session); return; }
     this.session = session;
+    // the server's good-bye: the state of the connection tells only half a minute later
+    const { transport } = this.sender ?? this.sound;
+    transport?.addEventListener('statechange', () => { if (pc === this.pc && (transport.state === 'closed' || transport.state === 'failed')) this.#again(); });
     this.last = null;
   }
 
@@ -113,6 +117,7 @@ export class Whip extends EventTarget {
 
   async #look() {
     const { pc } = this;
+    if (pc?.connectionState === 'disconnected' && Date.now() - this.lostAt > WITHOUT) this.#again();
     if (pc?.connectionState !== 'connected') return;
     const stats = await pc.getStats();
     if (pc !== this.pc) return;
