@@ -128,8 +128,10 @@ export class Editor {
 }
 
 /** The share of viewers who saw each moment, as a curve with a sentence for who does not see it. */
-function curve({ points = [], viewers = 0 }, duration) {
-  if (!viewers || points.length < 2) return h('p', { class: 'muted' }, 'Nobody has watched it yet.');
+function curve({ viewers: counts = [], watched_seconds: watched = 0 }, duration) {
+  const viewers = Math.max(0, ...counts);
+  const points = counts.length === 1 ? [1, 1] : counts.map((count) => count / viewers);
+  if (!viewers || !points.length) return h('p', { class: 'muted' }, 'Nobody has watched it yet.');
   const svg = document.createElementNS(NS, 'svg');
   svg.setAttribute('viewBox', '0 0 300 80');
   svg.setAttribute('preserveAspectRatio', 'none');
@@ -144,7 +146,7 @@ function curve({ points = [], viewers = 0 }, duration) {
     svg.append(made);
   }
   const half = points.findIndex((share) => share < 0.5);
-  const said = `${viewers} ${viewers === 1 ? 'viewer' : 'viewers'}; ${half < 0 ? 'more than half saw it to the end' : `half had left by ${clockTime((duration * half) / points.length)}`}.`;
+  const said = `${viewers} ${viewers === 1 ? 'viewer' : 'viewers'}, ${clockTime(watched)} watched; ${half < 0 ? 'more than half saw it to the end' : `half had left by ${clockTime((duration * half) / points.length)}`}.`;
   svg.setAttribute('aria-label', said);
   return h('div', { class: 'measure' }, svg, h('small', { class: 'muted' }, said));
 }

@@ -17,6 +17,7 @@ let video = null;
 let extras = null;
 let watching = null;
 let playing = '';
+let sizes = 0; // renditions there were when it was opened
 let timer = 0;
 
 async function look() {
@@ -89,12 +90,19 @@ async function act() {
   const { state, playback } = video;
   if (playback && !playing) {
     playing = playback.hls;
+    sizes = video.renditions.length;
     player.say('');
     extras?.close();
     extras = new Extras(player, video);
     watching = new Watching(video, player);
     await player.open(playback.hls, { live: false, gone: () => setTimeout(look, 1000) });
     jump();
+  } else if (playback && state === 'ready' && video.renditions.length > sizes) {
+    // a playlist of a video is read once: larger pictures that came meanwhile are in a new one
+    sizes = video.renditions.length;
+    const { currentTime, paused } = player.video;
+    await player.open(playback.hls, { live: false, gone: () => setTimeout(look, 1000) });
+    goTo(currentTime, paused);
   } else if (!playback && state === 'failed') {
     player.say('This video could not be prepared', video.error?.message ?? '');
   } else if (!playback) {
@@ -106,8 +114,16 @@ async function act() {
 /** ?t=90 begins there. */
 function jump() {
   const at = Number(new URLSearchParams(location.search).get('t'));
-  if (!(at > 0)) return;
-  const seek = () => { if (player.engine?.window) { player.engine.seek(at); player.video.removeEventListener('loadeddata', seek); } };
+  if (at > 0) goTo(at, false);
+}
+
+function goTo(at, paused) {
+  const seek = () => {
+    if (!player.engine?.window) return;
+    player.video.removeEventListener('loadeddata', seek);
+    player.engine.seek(at);
+    if (paused) player.video.pause();
+  };
   player.video.addEventListener('loadeddata', seek);
   seek();
 }
@@ -116,6 +132,7 @@ async function others() {
   const page = await api('GET', '/videos/feed?limit=12').catch(() => ({ items: [] }));
   const items = page.items.filter((item) => item.id !== id);
   $('more').parentElement.hidden = items.length === 0;
+  $('main').classList.toggle('alone-video', items.length === 0);
   $('more').replaceChildren(...items.map((item) => {
     const ground = h('div', { class: 'past-picture' }, picture(here(item.thumbnail)), item.duration > 0 && h('span', { class: 'chip' }, clockTime(item.duration)));
     ground.style.setProperty('--hue', hue(item.owner?.username ?? item.id));
