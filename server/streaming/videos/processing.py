@@ -84,7 +84,7 @@ class Processing:
         self._scratch = scratch
         self._options = options
         self._assembly = Assembly(database, objects)
-        self._turns = asyncio.Semaphore(options.children)
+        self._turns = asyncio.Semaphore(max(1, options.children))
         self._done = 0
         self._failed = 0
         self._working = 0
