@@ -49,6 +49,36 @@ class New:
     fingerprint: int
 
 
+_ADD = """insert into chat_messages (id, room_id, log_offset, author_id, author_name, text, at, media_time, nonce,
+        reply_to, mentions, badge, shadowed, held_until, fingerprint)
+    select id, $1, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to,
+        case when mentions = '' then '{}' else string_to_array(mentions, ',')::uuid[] end, badge, shadowed,
+        held_until, fingerprint
+    from unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
+        $8::timestamptz[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::boolean[],
+        $14::timestamptz[], $15::bigint[])
+        as new (id, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to, mentions, badge,
+            shadowed, held_until, fingerprint)"""
+
+
+def _recording(first: int) -> str:
+    """`first`: the number of its first parameter but the room."""
+    types = ("bigint", "text", "uuid", "timestamptz", "uuid", "uuid", "jsonb", "bigint", "text")
+    columns = ", ".join(f"${first + at}::{type}[]" for at, type in enumerate(types))
+    last = first + len(types)
+    return f"""logged as (
+        insert into chat_log (room_id, log_offset, kind, message_id, at, by, subject, data, prior, audience)
+        select $1, log_offset, kind, message_id, at, by, subject, data, prior, audience
+        from unnest({columns})
+            as new (log_offset, kind, message_id, at, by, subject, data, prior, audience)
+    )
+    update chat_rooms set last_offset = ${last}, mode = ${last + 1}, pins = ${last + 2} where id = $1"""
+
+
+_RECORD = f"with {_recording(2)}"
+_ADD_AND_RECORD = f"with added as ({_ADD}), {_recording(16)}"
+
+
 class ChatStore:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -87,47 +117,14 @@ class ChatStore:
 
     async def add(self, connection: Connection, room_id: UUID, new: Sequence[New]) -> None:
         """The messages; `record` writes their places in the log."""
-        messages = [one.kept.message for one in new]
-        await connection.execute(
-            """insert into chat_messages (id, room_id, log_offset, author_id, author_name, text, at, media_time, nonce,
-                reply_to, mentions, badge, shadowed, held_until, fingerprint)
-            select id, $1, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to,
-                case when mentions = '' then '{}' else string_to_array(mentions, ',')::uuid[] end, badge, shadowed,
-                held_until, fingerprint
-            from unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
-                $8::timestamptz[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::boolean[],
-                $14::timestamptz[], $15::bigint[])
-                as new (id, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to, mentions, badge,
-                    shadowed, held_until, fingerprint)""",
-            room_id,
-            [message.id for message in messages],
-            [message.offset for message in messages],
-            [message.author.id for message in messages],
-            [message.author.username for message in messages],
-            [message.text for message in messages],
-            [message.at for message in messages],
-            [message.media_time for message in messages],
-            [one.nonce for one in new],
-            [message.reply_to or None for message in messages],
-            [",".join(str(id) for id in message.mentions or ()) for message in messages],
-            [message.badge or None for message in messages],
-            [one.kept.shadowed for one in new],
-            [one.kept.held_until for one in new],
-            [one.fingerprint for one in new],
-        )
+        await connection.execute(_ADD, room_id, *_columns_of_new(new))
 
-    async def record(self, connection: Connection, room_id: UUID, room: RoomRow, rows: Sequence[LogRow]) -> None:
-        """The changes of one transaction, and what the room is after them."""
-        await connection.execute(
-            """with logged as (
-                insert into chat_log (room_id, log_offset, kind, message_id, at, by, subject, data, prior, audience)
-                select $1, log_offset, kind, message_id, at, by, subject, data, prior, audience
-                from unnest($2::bigint[], $3::text[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::uuid[],
-                    $8::jsonb[], $9::bigint[], $10::text[])
-                    as new (log_offset, kind, message_id, at, by, subject, data, prior, audience)
-            )
-            update chat_rooms set last_offset = $11, mode = $12, pins = $13 where id = $1""",
-            room_id,
+    async def record(
+        self, connection: Connection, room_id: UUID, room: RoomRow, rows: Sequence[LogRow], new: Sequence[New] = ()
+    ) -> None:
+        """The changes of one transaction, the messages of it that are not there yet, and what the room is after
+        them."""
+        changes = (
             [row.offset for row in rows],
             [row.kind for row in rows],
             [row.kept.message.id if row.kept is not None else None for row in rows],
@@ -141,6 +138,10 @@ class ChatStore:
             _json(room.mode),
             list(room.pins),
         )
+        if new:  # one question to the database, not two: this is what most turns are
+            await connection.execute(_ADD_AND_RECORD, room_id, *_columns_of_new(new), *changes)
+        else:
+            await connection.execute(_RECORD, room_id, *changes)
 
     async def message(self, connection: Connection, room_id: UUID, message_id: UUID) -> Kept | None:
         row = await connection.fetchrow(
@@ -430,6 +431,27 @@ _json_bytes = msgspec.json.Encoder().encode
 
 def _json(value: Any) -> str:
     return _json_bytes(value).decode()
+
+
+def _columns_of_new(new: Sequence[New]) -> tuple[list[Any], ...]:
+    """As _ADD takes them."""
+    messages = [one.kept.message for one in new]
+    return (
+        [message.id for message in messages],
+        [message.offset for message in messages],
+        [message.author.id for message in messages],
+        [message.author.username for message in messages],
+        [message.text for message in messages],
+        [message.at for message in messages],
+        [message.media_time for message in messages],
+        [one.nonce for one in new],
+        [message.reply_to or None for message in messages],
+        [",".join(str(id) for id in message.mentions or ()) for message in messages],
+        [message.badge or None for message in messages],
+        [one.kept.shadowed for one in new],
+        [one.kept.held_until for one in new],
+        [one.fingerprint for one in new],
+    )
 
 
 def _room(row: asyncpg.Record) -> RoomRow:

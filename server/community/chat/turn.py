@@ -193,9 +193,9 @@ class Turn:
             await self.store.add(self.connection, self.room_id, new)
 
     async def finish(self) -> None:
-        await self.flush()
-        if self.rows:
-            await self.store.record(self.connection, self.room_id, self.room, self.rows)
+        if self.rows:  # also for each message that is new
+            new, self._new = self._new, []
+            await self.store.record(self.connection, self.room_id, self.room, self.rows, new)
 
     def stored(self, row: LogRow | None = None, kept: Kept | None = None, data: Any = None) -> Stored:
         place = row.offset if row is not None else self.room.offset

@@ -90,6 +90,8 @@ def fingerprint(text: str) -> int:
 
 
 def _form(text: str) -> str:
+    if text.isascii():  # most are, and there is nothing to take apart
+        return text.lower()
     letters = unicodedata.normalize("NFKD", text).casefold()
     return "".join(c for c in letters if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
 
