@@ -1,6 +1,7 @@
 // What turns an address into a picture: hls.js in low-latency mode, or the browser's own HLS where there are no media
 // source extensions. Owns the media pipeline of one <video>; dies with `close`.
 import { ServerClock } from './clock.js';
+import { Grant } from './grants.js';
 import { playlistLoader } from './playlists.js';
 import { Seats } from './seats.js';
 
@@ -21,8 +22,11 @@ export class Engine extends EventTarget {
     this.timers = [];
   }
 
-  async open(url, { live }) {
+  /** renew: () => Promise<{hls, renewIn}>, asked for new addresses when these are good for minutes only. */
+  async open(url, { live, renew = null, renewIn = null }) {
     this.url = url;
+    this.grant = new Grant(url, renew);
+    this.grant.start(renewIn);
     this.live = live;
     this.following = live;
     const { default: Hls } = await import('./vendor/hls.mjs').catch(() => ({ default: null }));
@@ -50,12 +54,13 @@ export class Engine extends EventTarget {
       enableWorker: false, // fragmented MP4 passes through: nothing to do in a worker
       pLoader: playlistLoader(Hls.DefaultConfig.loader, this.seats, this.clock),
       startPosition: -1,
+      xhrSetup: this.grant.needed ? (xhr, address) => xhr.open('GET', this.grant.of(address), true) : undefined,
       liveDurationInfinity: true,
       backBufferLength: 30,
       maxBufferLength: 20,
       maxLiveSyncPlaybackRate: 1, // #steady does it, with a smaller buffer than hls.js wants for it
       liveSyncOnStallIncrease: 0.25,
-      capLevelToPlayerSize: true,
+      capLevelToPlayerSize: !live, // a live rung is encoded because it is asked for: only a thin line is a reason
       abrEwmaDefaultEstimate: 5_000_000,
       testBandwidth: false,
     });
@@ -78,7 +83,8 @@ export class Engine extends EventTarget {
     this.native = true;
     this.video.addEventListener('error', this.nativeError = () => {
       if (this.closed || !this.video.error) return;
-      this.#retry(() => { this.video.src = url; this.video.play().catch(() => {}); });
+      this.#retry(() => { this.video.src = this.grant.of(url); this.video.play().catch(() => {}); });
+      if (this.grant.needed) this.grant.renew();
     });
     this.video.src = url;
     this.#say('levels');
@@ -93,6 +99,7 @@ export class Engine extends EventTarget {
       hls.recoverMediaError();
       return;
     }
+    if (data.response?.code === 403 && this.grant.needed) this.grant.renew();
     this.#retry(() => {
       if (hls.levels.length) hls.startLoad(this.following ? -1 : this.video.currentTime);
       else hls.loadSource(this.url);
@@ -199,6 +206,7 @@ export class Engine extends EventTarget {
     this.closed = true;
     this.timers.forEach(clearInterval);
     clearTimeout(this.retryTimer);
+    this.grant?.close();
     this.seats?.release();
     this.hls?.destroy();
     if (this.nativeError) this.video.removeEventListener('error', this.nativeError);

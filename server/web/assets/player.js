@@ -48,19 +48,20 @@ export class Player {
   /**
    * Play an address from now on. whep: where the same is to be had within some tenths of a second, when it is; people
    * choose that in the bar, and what does not come that way comes by `url`. gone: called when there is nothing any more.
+   * renew, renewIn: see Engine.open.
    */
-  async open(url, { live, whep = null, gone = null }) {
-    this.source = { url, live, whep: live && 'RTCPeerConnection' in window ? whep : null, gone };
+  async open(url, { live, whep = null, gone = null, renew = null, renewIn = null }) {
+    this.source = { url, live, whep: live && 'RTCPeerConnection' in window ? whep : null, gone, renew, renewIn };
     this.controls.offerLow(this.source.whep ? (on) => this.#low(on) : null, lowWanted());
     if (this.source.whep && lowWanted() && await this.#openWhep()) return;
     await this.#openHls();
   }
 
   async #openHls() {
-    const { url, live, gone } = this.source;
+    const { url, live, gone, renew, renewIn } = this.source;
     const engine = this.#use(new Engine(this.video));
     if (gone) engine.addEventListener('gone', gone);
-    await engine.open(here(url), { live });
+    await engine.open(here(url), { live, renew, renewIn });
     await this.#start();
   }
 
@@ -89,8 +90,8 @@ export class Player {
 
   #low(on) {
     try { localStorage.setItem(LOW, on ? 'yes' : 'no'); } catch { /* for this time */ }
-    const { url, live, whep, gone } = this.source;
-    this.open(url, { live, whep, gone });
+    const { url, ...how } = this.source;
+    this.open(url, how);
   }
 
   #use(engine) {

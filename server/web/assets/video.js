@@ -86,6 +86,9 @@ const WAITS = {
   processing: ['Being prepared', 'The picture appears here by itself.'],
 };
 
+/** The address again, with a grant that is good from now on: of what is not for everybody. */
+const renew = async () => ({ hls: (await api('GET', `/videos/${id}`)).playback?.hls });
+
 async function act() {
   const { state, playback } = video;
   if (playback && !playing) {
@@ -95,13 +98,13 @@ async function act() {
     extras?.close();
     extras = new Extras(player, video);
     watching = new Watching(video, player);
-    await player.open(playback.hls, { live: false, gone: () => setTimeout(look, 1000) });
+    await player.open(playback.hls, { live: false, renew, gone: () => setTimeout(look, 1000) });
     jump();
   } else if (playback && state === 'ready' && video.renditions.length > sizes) {
     // a playlist of a video is read once: larger pictures that came meanwhile are in a new one
     sizes = video.renditions.length;
     const { currentTime, paused } = player.video;
-    await player.open(playback.hls, { live: false, gone: () => setTimeout(look, 1000) });
+    await player.open(playback.hls, { live: false, renew, gone: () => setTimeout(look, 1000) });
     goTo(currentTime, paused);
   } else if (!playback && state === 'failed') {
     player.say('This video could not be prepared', video.error?.message ?? '');

@@ -147,8 +147,15 @@ function over() {
 async function watchLive() {
   playing = 'live';
   sawLive = true;
-  const playback = (await join())?.playback ?? broadcast.playback;
-  await player.open(playback.hls, { live: true, whep: playback.whep, gone: () => setTimeout(look, 1000) });
+  const first = await join();
+  const playback = first?.playback ?? broadcast.playback;
+  const renew = async () => {
+    const again = await api('POST', `/live/${id}/join`, {});
+    return { hls: again.playback.hls, renewIn: again.renew_in };
+  };
+  await player.open(playback.hls, {
+    live: true, whep: playback.whep, gone: () => setTimeout(look, 1000), renew, renewIn: first?.renew_in,
+  });
 }
 
 function ended(recording) {
@@ -176,10 +183,11 @@ function ended(recording) {
 }
 
 async function watchRecording() {
+  const renew = async () => ({ hls: (await api('GET', `/live/${id}`)).recording?.hls });
   playing = 'recording';
   player.note('');
   paint();
-  await player.open(broadcast.recording.hls, { live: false, gone: () => player.say('The recording is gone', 'It was deleted.') });
+  await player.open(broadcast.recording.hls, { live: false, renew, gone: () => player.say('The recording is gone', 'It was deleted.') });
   chat?.close();
   chat = null;
   replay ??= new Replay($('chat'), socket, broadcast, () => player.mediaTime);
