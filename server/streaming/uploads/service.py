@@ -199,7 +199,8 @@ class Uploads:
         await self._receive(upload, writer, blocks, None, most=min(self.options.most_bytes, left.bytes))
         async with self._database.acquire() as conn:
             received = _of(await store.get(conn, upload.id), caller)
-        look(received.head)
+        if received.head:
+            look(received.head)
         return received
 
     async def complete_form(self, caller: Caller, upload: Upload, details: Details) -> UUID:

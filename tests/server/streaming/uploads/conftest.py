@@ -89,7 +89,7 @@ class Yard:
 
     async def form(self, who: Person, *parts: tuple[str, Any], key: str = "", **more: Any) -> Answer:
         """Parts in this order; bytes or a file are the file."""
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(default_to_multipart=True)
         for name, value in parts:
             if isinstance(value, str):
                 form.add_field(name, value)
