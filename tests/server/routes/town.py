@@ -198,6 +198,13 @@ async def _video(person: Person) -> str:
     return str(id)
 
 
+async def _upload(person: Person) -> str:
+    headers = {"Authorization": f"Bearer {person.token}", "Tus-Resumable": "1.0.0", "Upload-Length": "1000"}
+    async with person.town.http.post(person.town.url + "/api/v1/videos/tus", headers=headers) as answer:
+        assert answer.status == 201, await answer.text()
+        return answer.headers["Location"].rpartition("/")[2]
+
+
 async def _captions(person: Person) -> str:
     """Of the newest video of the person."""
     (newest, *_) = (await person.call("GET", "/api/v1/videos/mine"))["items"]
@@ -223,6 +230,7 @@ KINDS = {
     "/api/v1/live/{id}/chat/emotes/{name}": Kind(_emote),
     "/api/v1/live/targets/{id}": Kind(_target, private=True),
     "/api/v1/videos/{id}": Kind(_video),
+    "/api/v1/videos/tus/{upload_id}": Kind(_upload, private=True),
     "/api/v1/videos/{id}/captions/{language}": Kind(_captions),
     "/api/v1/auth/sessions/{id}": Kind(_session, private=True),
     "/api/v1/keys/{id}": Kind(_key, private=True),
