@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.protocol.codec import Payload
 from realtime.protocol.codes import CloseCode
 from realtime.protocol.events import EventCodec, ManyEventCodec, good_name, read_places
 from realtime.protocol.messages import Message, Position
 from realtime.roster import SocketOptions
+from realtime.rules import Entry
 from tests.realtime.stage import Feature, Node, Tokens, running
 from tests.support import eventually
 
@@ -75,6 +77,22 @@ async def test_whoever_comes_back_gets_exactly_what_was_missed(node: Node, chann
     for channel in channels:
         assert got[channel] == list(range(1, len(got[channel]) + 1))
         assert len(got[channel]) >= 6
+
+
+async def test_a_stream_has_the_view_of_whom_its_token_speaks_for(node: Node, tokens: Tokens) -> None:
+    token = tokens.sign_in("ann")
+    own, guest = await node.listen(CHANNEL, token=token), await node.listen(CHANNEL)
+    for stream in (own, guest):
+        await stream.hear("ack")
+    views = {tokens.known[token].user_id: Payload(b'"mine"')}
+    node.hub.deliver(CHANNEL, "1", Entry(node.feature.store(CHANNEL, "hidden"), Payload(b'"hidden"'), None, views))
+    node.say(CHANNEL, "for all")
+    for stream, seen in ((own, "mine"), (guest, "hidden")):
+        assert [(await stream.hear("message"))["data"] for _ in range(2)] == [seen, "for all"]
+    for who, seen in ((token, "mine"), ("", "hidden")):
+        again = await node.listen(CHANNEL, token=who, last_event_id=f"{CHANNEL}@1@0")
+        ack = await again.hear("ack")
+        assert (ack["recovered"], [item["data"] for item in ack["messages"]]) == (True, [seen, "for all"])
 
 
 async def test_a_place_in_another_past_is_not_recovered(node: Node) -> None:

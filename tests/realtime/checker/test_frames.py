@@ -123,6 +123,15 @@ FAULTS = {
     "text that is not UTF-8": (frame(FIN | TEXT, b"\xed\xa0\x80"), 1007),
     "text that is not UTF-8 across pieces": (frame(TEXT, b"\xce") + frame(FIN | CONTINUATION, b"\xce"), 1007),
     "text that ends within a character": (frame(FIN | TEXT, b"\xf0\x9f\x99"), 1007),
+    "text that ends within a character, in an empty piece": (frame(TEXT, b"\xce") + frame(FIN | CONTINUATION), 1007),
+    "text that is not UTF-8 around a control frame": (
+        frame(TEXT, b"\xce") + frame(FIN | PONG, b"\xce") + frame(FIN | CONTINUATION, b"\xce"),
+        1007,
+    ),
+    "too large around control frames": (
+        frame(TEXT, b" " * 1000) + frame(FIN | PONG, b"x" * 125) + frame(FIN | CONTINUATION, b" " * 25),
+        1009,
+    ),
     "the other format": (frame(FIN | BINARY, ASK), CloseCode.UNSUPPORTED),
 }
 
