@@ -108,22 +108,18 @@ def encode(file: BinaryIO, request: ChunkRequest, parent: Parent) -> ChunkResult
     if names:
         prepare = Prepare(plan, feed.stream, max(plan.rung(name).height for name in names))
         rungs = [RungThread(plan, plan.rung(name), chunk, prepare.colour, parent.wrote) for name in names]
-        try:
-            shower = Shower(plan, chunk, rungs, prepare.black())
-            for number, (at, frame) in enumerate(prepare.pictures(feed.frames(source, chunk.end))):
-                if not shower.take(at, frame):
-                    break
-                if number % STEP_FRAMES == 0:
-                    parent.step(shower.done)
-            else:
-                shower.finish()
-            for rung in rungs:
-                rung.end(shower.end)
-            made = [rung.result() for rung in rungs]
-            shown = shower.shown
-        finally:
-            for rung in rungs:
-                rung.abandon()
+        shower = Shower(plan, chunk, rungs, prepare.black())
+        for number, (at, frame) in enumerate(prepare.pictures(feed.frames(source, chunk.end))):
+            if not shower.take(at, frame):
+                break
+            if number % STEP_FRAMES == 0:
+                parent.step(shower.done)
+        else:
+            shower.finish()
+        for rung in rungs:
+            rung.end(shower.end)
+        made = [rung.result() for rung in rungs]
+        shown = shower.shown
     if passer is not None:
         for _ in source:
             if passer.over:

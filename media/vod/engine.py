@@ -41,9 +41,10 @@ async def encode_chunk(
 ) -> ChunkResult:
     """Encodes plan.chunks[number] in these rungs (names; all of them decoded once) into the folder.
 
-    Writes `v-{rung}-{n}.m4s` and, each time the same, `v-{rung}-init.mp4`. To run twice is harmless. Raises BadSource
-    when nothing of it can be decoded, EngineFailed when the child died or was too slow, LookupError for a rung or
-    chunk that is not in the plan.
+    Writes `v-{rung}-{n}.m4s` and, each time the same, `v-{rung}-init.mp4`. To run twice is harmless. What cannot be
+    decoded is shown as the picture before it, or black, and counted (`ChunkResult.lost`; see packaging.check_loss).
+    Raises BadSource when the file cannot be opened, EngineFailed when the child died or was too slow, LookupError for a
+    rung or chunk that is not in the plan.
     """
     limits = limits or Limits()
     chunk = plan.chunks[number]

@@ -19,7 +19,7 @@ class Limits(msgspec.Struct, frozen=True):
     memory: int = 4 << 30
     probe_seconds: float = 120.0
     work_seconds: float = 3600.0
-    stalled_seconds: float = 120.0
+    stalled_seconds: float = 300.0
     niceness: int = 10
 
 

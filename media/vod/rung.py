@@ -37,6 +37,8 @@ class Picture(NamedTuple):
 
 
 class RungThread:
+    """From its making until result(). A daemon: when the chunk fails, it ends with the process."""
+
     def __init__(
         self, plan: Plan, rung: RungPlan, chunk: Chunk, colour: Colour, write: Callable[[str, bytes], None]
     ) -> None:
@@ -74,9 +76,6 @@ class RungThread:
         self._end = at
         self._waiting.put(None)
 
-    def abandon(self) -> None:
-        """Whatever happened: the thread is a daemon, and ends with the process."""
-
     def result(self) -> Made:
         self._thread.join()
         if self._failure is not None:
@@ -95,7 +94,7 @@ class RungThread:
     def _encode(self, picture: Picture) -> None:
         from av.video.frame import PictureType  # noqa: PLC0415
 
-        # always a new frame: several rungs have the same one, and each sets what it needs
+        # a rung of the source's own size gets the frame itself; what is set on it is the same for all rungs
         frame = self._scaler.reformat(
             picture.frame,
             width=self._rung.width,
