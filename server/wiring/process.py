@@ -31,7 +31,6 @@ from realtime.roster import SocketOptions
 from realtime.socket import Sockets
 from realtime.ticks import ticks
 from server.community.chat.channel import ChatChannels, StaffChannels
-from server.community.chat.models import channel_of, staff_channel_of
 from server.community.chat.service import Chat
 from server.community.follows.lists import Lists
 from server.community.presence.circles import PREFIX, PeopleChannels
@@ -100,7 +99,7 @@ from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
 from server.wiring.uploads import finishing_of, options_of, parts_of
 from server.wiring.vod import Vod
 from server.wiring.watching import Bonds, Withdrawal, grants_of, views_of
-from server.wiring.worker import People, worker_of
+from server.wiring.worker import People, rooms_reread, worker_of
 from storage.embedded import EmbeddedError
 from storage.embedded.postgres import EmbeddedPostgres
 from storage.jobs import Jobs, Worker
@@ -641,8 +640,7 @@ class Wiring:
         self.sockets.doubt(lambda who: who.user_id in ended or getattr(who, "session_id", None) in ended)
 
     def _reread_chat(self, id: UUID) -> None:
-        for channel in (channel_of(id), staff_channel_of(id)):
-            self.hub.reread(channel)
+        rooms_reread(id, self.hub.reread)
 
     async def _forget_chat(self, id: UUID) -> None:
         await self.chat.forget(id)

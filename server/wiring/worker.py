@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from realtime.broker.redis import RedisBroker
+from realtime.messenger import Messenger
+from server.community.chat.models import channel_of, staff_channel_of
 from server.community.chat.personal import ChatData
 from server.community.chat.store import ChatStore
 from server.community.follows.personal import FollowsData
@@ -104,7 +107,8 @@ class WorkerWiring:
             audit = AuditLog(database, settings.audit_retention_days)
             jobs = Jobs()
             mails = Mails(jobs, secrets, templates)
-            people = People(database, objects, jobs, mails, audit, secrets, settings)
+            reread = await self._reread()
+            self.people = people = People(database, objects, jobs, mails, audit, secrets, settings, reread_chat=reread)
             files = Deletions(objects)
             vod = Vod(settings.database_url, database, objects, files, jobs, settings)
             worker = worker_of(
@@ -130,6 +134,22 @@ class WorkerWiring:
 
     async def close(self) -> None:
         await self._closing.aclose()
+
+    async def _reread(self) -> Callable[[UUID], None]:
+        """How the servers hear that something of a chat was erased. Without a bus they find it by comparing with the
+        database."""
+        if not self._settings.redis_url:
+            return lambda _: None
+        self.messenger = messenger = Messenger(RedisBroker(self._settings.redis_url), f"worker {uuid4().hex}")
+        await messenger.start()
+        self._closing.push_async_callback(messenger.close)
+        return lambda id: rooms_reread(id, messenger.reread)
+
+
+def rooms_reread(id: UUID, reread: Callable[[str], None]) -> None:
+    """Say it of both channels of a chat."""
+    for channel in (channel_of(id), staff_channel_of(id)):
+        reread(channel)
 
 
 def worker_of(
