@@ -36,6 +36,11 @@ _SETTINGS = {
 }
 
 
+_PATIENCE = 180.0
+"""Seconds until database and server are ready: one second, but more than a minute where much else runs. It is not a
+part of what is measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A broadcast that waits for its push. rtmp: where to push, with the key. base: URL of its media."""
@@ -78,7 +83,7 @@ class Server:
             cpu=self._database_cpu,
             cwd=REPOSITORY,
         )
-        dsn = self._database.wait_for_line("ready ", 60).removeprefix("ready ")
+        dsn = self._database.wait_for_line("ready ", _PATIENCE).removeprefix("ready ")
         self.http_port, self.rtmp_port = free_port(), free_port()
         settings = {
             **_SETTINGS,
@@ -92,7 +97,7 @@ class Server:
         }
         command = [sys.executable, "-m", "server", *(["--demo"] if self._demo else [])]
         self._process = Process(command, log=logs / "server.log", env=settings, cpu=self._cpu, cwd=REPOSITORY)
-        self.url = self._process.wait_for_line("ready ", 60).removeprefix("ready ")
+        self.url = self._process.wait_for_line("ready ", _PATIENCE).removeprefix("ready ")
         self.dsn = dsn
         return self
 
