@@ -82,7 +82,7 @@ class Files:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def describe(self) -> dict[str, int]:
+    def describe(self) -> dict[str, object]:
         return {"files": len(self._kept), "bytes": self._bytes, "reads": self.reads}
 
     async def read(self, folder: str, name: str) -> File | None:

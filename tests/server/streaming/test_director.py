@@ -19,10 +19,11 @@ import pytest
 from media.broadcast import PublisherSession
 from media.ingest.gate import PublishRequest, Refused
 from media.package.live import PackageOptions
+from media.samples import Codec, Sample, Track
 from media.transcode.ladders import LadderOptions, Ladders
 from media.transcode.renditions import Renditions
 from media.transcode.sounds import Sounds
-from media.samples import Codec, Sample, Track
+from server.community.follows.service import Follows
 from server.identity.service import Identity
 from server.kit.audit import NoAudit
 from server.kit.mail import NoMail
@@ -33,8 +34,14 @@ from server.streaming.broadcasts import store
 from server.streaming.broadcasts.director import UNRECORDED_JOB, Director, DirectorOptions
 from server.streaming.broadcasts.live import Live
 from server.streaming.broadcasts.models import Broadcast
-from server.streaming.broadcasts.service import Broadcasts
+from server.streaming.broadcasts.service import Broadcasts, missing
 from server.streaming.channels.service import Channels
+from server.streaming.playback.doors import Door
+from server.streaming.playback.grants import Grants
+from server.streaming.playback.rights import Rights
+from server.streaming.playback.sources import LiveSubjects
+from server.streaming.playback.subjects import Kind
+from server.wiring.watching import Bonds
 from storage.jobs import Jobs
 from storage.objects.folder import FolderStore
 from storage.objects.spool import Spool
@@ -382,9 +389,12 @@ async def test_what_is_on_air_can_be_opened_while_the_database_is_away(place: Pl
     session, _ = await place.admit()
     send(session)
     await place.until(row.id, state="live")
+    nobody = Bonds(Follows(place.database, {}))
     identity = Identity(
         place.database, Settings(), mailer=NoMail(), audit=NoAudit(), secrets=Secrets(place.database, "x" * 32)
     )
+    lives = LiveSubjects(place.database, place.director)
+    rights = Rights(Grants(b"k" * 32, seconds=60, skew=1), {Kind.LIVE: lives}, nobody, nobody, lives.held)
     broadcasts = Broadcasts(
         place.database,
         place.director,
@@ -393,6 +403,7 @@ async def test_what_is_on_air_can_be_opened_while_the_database_is_away(place: Pl
         place.product,
         place.product,
         Jobs(),
+        Door(rights, Kind.LIVE, missing),
         record=True,
     )
     address = Addresses("https://live.example.org", 1935, None).at("https://live.example.org")
@@ -400,7 +411,7 @@ async def test_what_is_on_air_can_be_opened_while_the_database_is_away(place: Pl
     place.database.failing = True
     shown = await broadcasts.show(row.id, None, address)
     assert (shown.title, shown.state, shown.owner.username) == ("Tonight", "live", "someone")
-    joined = await broadcasts.join(row.id, address)
+    joined = await broadcasts.join(row.id, None, address)
     assert joined.playback.hls.endswith(f"/live/{row.id}/p/index.m3u8")
     with pytest.raises(ConnectionError):
         await broadcasts.show(UUID(int=7), None, address)
