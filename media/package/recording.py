@@ -49,7 +49,7 @@ def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]
     for segment in segments:
         segment.pieces |= {x: pieces[segment.msn] for x, pieces in whole.items() if segment.msn in pieces}
     letters = [x for x in ("v", "a", *whole) if any(x in s.pieces and not s.pieces[x].gap for s in segments)]
-    used = [_last_init(segments, inits, letter) for letter in letters]
+    used = [_main_init(segments, inits, letter) for letter in letters]
     totals = {x: sum(s.pieces[x].size for s in segments if x in s.pieces and not s.pieces[x].gap) for x in letters}
     sent = [x for x in letters if len(x) == 1]
     peak = max(_peak(segments, sent, target), 1)
@@ -103,12 +103,16 @@ def _playlist(segments: Sequence[SegmentLine], letter: str, target: int) -> str:
     return "".join(lines)
 
 
-def _last_init(segments: Sequence[SegmentLine], inits: dict[str, Init], letter: str) -> Init:
-    for segment in reversed(segments):
+def _main_init(segments: Sequence[SegmentLine], inits: dict[str, Init], letter: str) -> Init:
+    """What the playlist says of a track whose format changed within the recording: the largest picture, so that no
+    player stops at less; of sound, what most of it is in."""
+    seconds: dict[str, float] = {}
+    for segment in segments:
         piece = segment.pieces.get(letter)
         if piece is not None and piece.init and not piece.gap:
-            return inits[piece.init]
-    raise LookupError(letter)
+            seconds[piece.init] = seconds.get(piece.init, 0.0) + piece.duration / piece.scale
+    name = max(seconds, key=lambda name: (inits[name].width * inits[name].height, seconds[name]))
+    return inits[name]
 
 
 def _peak(segments: Sequence[SegmentLine], letters: Sequence[str], target: int) -> int:

@@ -193,6 +193,19 @@ async def test_more_configurations_than_are_kept(kit: SimpleNamespace, clock: Si
     assert media_of(playlist(package, "v.m3u8")) == ["v-0.m4s", "v-1.m4s"]
 
 
+async def test_a_recording_says_the_largest_picture_that_it_has(kit: SimpleNamespace, clock: SimpleNamespace) -> None:
+    """A browser makes its picture smaller when the network wants it; no player is to stop at that."""
+    shelf = kit.MemoryShelf()
+    package = LivePackage(PackageOptions(), shelf, clock)
+    for width in (320, 640, 480):
+        package.on_tracks((kit.video_track(width=width), kit.audio_track()))
+        kit.feed(package, kit.made_up(4.1), clock)
+    package.on_end()
+    _, files = recording_from_journal(b"\n".join(shelf.lines))
+    assert b"RESOLUTION=640x" in files["recording.m3u8"]
+    assert files["recording-v.m3u8"].count(b"#EXT-X-DISCONTINUITY\n#EXT-X-MAP:") == 2
+
+
 async def test_a_long_broadcast_is_resumed_beside_the_loop(
     kit: SimpleNamespace, clock: SimpleNamespace, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,7 +218,7 @@ async def test_what_is_lost_is_asked_for_again(streamer: User, publish: Publish,
     assert shown["sounds"] > 10
     assert max(gaps) < 1.5  # what was asked for may be lost, too, and the key frame after it
     assert share > 0.85
-    assert abs(await drift(ended["recording"]["hls"])) < 0.1
+    assert abs(await drift(ended["recording"]["hls"])) < 0.25  # the beginning of a beep may be lost, too
 
 
 class Offering:
