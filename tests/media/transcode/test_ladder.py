@@ -7,19 +7,23 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import msgspec
 import pytest
 
 from media.broadcast import Broadcast, PublisherSession
+from media.package import Answer, LivePackage, PackageOptions
 from media.samples import Codec, Sample, Track
 from media.transcode import ladders as module
 from media.transcode.ladder import Batch, Begin, Made, Refused, Rungs
 from media.transcode.ladders import NOTE, Ladder, LadderBusy, LadderOptions, Ladders
+from media.transcode.renditions import Renditions
 from media.transcode.rungs import expected, level_of, parse_ladder, steps_of
+from media.transcode.sounds import Sounds
 from media.vod.options import LADDER, Rung
-from tests.media.package.conftest import Encoded, encode
+from tests.media.package.conftest import Clock, Encoded, MemoryShelf, encode
 from tests.media.test_broadcast import AUDIO, VIDEO, Log, frame, request
 from tests.media.transcode.test_sounds import Take
 from tests.support import eventually
@@ -237,6 +241,64 @@ async def test_a_source_that_changes_its_size_and_one_that_is_broken(ladders: La
     await feed(session, small.samples)
     assert take.ended  # nothing is made as large as the source
     assert not ladder.offers()
+
+
+async def test_a_rung_in_the_package_is_made_when_asked_for_and_cut_with_the_source(tmp_path: Path) -> None:
+    """By ffprobe: the playlist of what was made has every picture from its first segment on."""
+    ladders, shelf, clock = Ladders(OPTIONS), MemoryShelf(), Clock()
+    encoded = await asyncio.to_thread(encode, 8.0, gop=60)
+    broadcast = Broadcast("b", Log())
+    maker = Renditions(Sounds(0), ladders, aac=False).of(broadcast)
+    package = LivePackage(PackageOptions(segment_seconds=2.0), shelf, clock, maker=maker)
+    broadcast.add(package)
+    broadcast.follow(package.followers)
+    ladder = ladders.of(broadcast)
+    session = broadcast.open(request())
+    for track in encoded.tracks:
+        session.track(track)
+    begin = clock.now
+    asked: asyncio.Future[Answer] | None = None
+    for number, sample in enumerate(encoded.samples):
+        clock.now = max(clock.now, begin + sample.dts / (90_000 if sample.track == 1 else 48_000))
+        session.samples([sample])
+        if number == 150:
+            index = package.answer("index.m3u8", {})
+            assert isinstance(index, Answer)
+            assert isinstance(index.body, bytes)
+            assert b"RESOLUTION=160x90" in index.body
+            assert b"v-90p.m3u8" in index.body
+            assert not ladder.running  # the list of lists costs nothing
+            waits = package.answer("v-90p.m3u8", {})
+            assert not isinstance(waits, Answer)
+            asked = asyncio.ensure_future(waits)
+            await ready(ladder)
+        if asked is not None and number % 10 == 0 and sample.track == 1:
+            # the child is as far as it would be in real time
+            await eventually(lambda at=sample.pts: ladder._came > at - 10 * 3000, within=60)
+    assert asked is not None
+    first = await asked
+    assert first.status == 200
+    last = max(sample.pts for sample in encoded.samples if sample.track == 1)
+    await eventually(lambda: ladder._came > last - 5 * 3000, within=60)
+    session.close("gone", clean=True)
+    source, rung = package.renditions["v"].pieces, package.followers.renditions["v-90p"].pieces
+    begins = {piece.msn: piece.start for piece in source}
+    made = [piece for piece in rung if not piece.gap]
+    assert len(made) >= 2
+    assert all(abs(piece.start - begins[piece.msn]) <= 90 for piece in made)  # a millisecond
+    file = tmp_path / "rung.mp4"
+    names = [made[0].init, *(piece.name for piece in made)]
+    file.write_bytes(b"".join(shelf.files[name] for name in names))
+    told = await asyncio.create_subprocess_exec(
+        "ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=height,has_b_frames,nb_read_frames", "-of",
+        "csv=p=0", str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await told.communicate()
+    height, b_frames, count = out.decode().strip().split(",")
+    assert (height, b_frames) == ("90", "0")
+    # all but what the source's decoder still holds back for its order
+    assert 60 * len(made) - 5 <= int(count) <= 60 * len(made)
+    await ladders.close()
 
 
 class Slow:
