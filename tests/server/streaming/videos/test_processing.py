@@ -201,6 +201,7 @@ async def workers(
         await worker.stop(signal.SIGKILL)
 
 
+@pytest.mark.timeout(240)
 async def test_a_killed_worker_loses_its_piece_alone(
     workers: tuple[dict[str, Any], Callable[[str], Awaitable[WorkerProcess]]],
     tmp_path: Path,
@@ -236,7 +237,7 @@ async def test_a_killed_worker_loses_its_piece_alone(
         before = (await ada.call("GET", f"/api/v1/videos/{id}"))["progress"]
         await start("second")
         await start("third")
-        seen = await studio.until(ada, id, "ready", within=90)
+        seen = await studio.until(ada, id, "ready", within=150)
         assert seen["progress"] == 1 >= before
         assert stamps == await studio.place.sql(
             "select array_agg(result::text order by name) from video_chunks where name = any($1)", sorted(kept)
