@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from bench import hls, live, rest, transcode, webrtc, ws
+from bench import hls, live, rest, transcode, upload, webrtc, ws
 from bench.processes import BenchError, say
 from bench.server import REPOSITORY
 
@@ -67,6 +67,8 @@ def measure(options: argparse.Namespace, folder: Path, cache: Path) -> None:
     elif options.mode == "transcode":
         plans = transcode.Plans(runs, 6 if quick else 60, 0 if quick else 240)
         transcode.run(plans, folder, cache)
+    elif options.mode == "upload":
+        upload.run(upload.Plan(runs, 10 if quick else 100), folder)
     elif options.mode == "rest":
         rest.run(rest.Plan(runs, 2 if quick else 5, options.connections), folder, cache)
     elif options.mode == "webrtc" and options.delay:
@@ -128,6 +130,7 @@ def arguments() -> argparse.ArgumentParser:
     mode.add_argument("--delay", action="store_true", help="from a picture in one page of a browser to another instead")
     mode.add_argument("--peers", default="janus,relay", help="comma-separated: janus, relay; empty: none")
     modes.add_parser("transcode", parents=[common], help="a video to its ladder, beside one command of ffmpeg")
+    modes.add_parser("upload", parents=[common], help="a file by a form and by tus, next to copying it")
     modes.add_parser("delay", parents=[common], help="from the demo's clock to the picture in a browser")
     return parser
 

@@ -23,6 +23,7 @@ from tests.support import eventually
 
 @pytest.fixture(params=["folder", "s3"])
 def store(request: pytest.FixtureRequest, settings: dict[str, Any]) -> str:
+    settings["upload_checkpoint"] = 0.001
     if request.param == "s3":
         settings.update(request.getfixturevalue("s3_settings"))
     return str(request.param)
@@ -41,11 +42,7 @@ async def test_a_connection_that_breaks(yard: Yard) -> None:
     task = asyncio.create_task(yard.patch(ana, path, 0, breaks()))
     await eventually(lambda: yard.wiring.uploads.writing == 1)
 
-    async def read() -> bool:
-        # all that was sent lies in the store or waits in the server
-        return bool(yard.wiring.uploads.received_bytes > 0 or await yard.keys("videos/"))
-
-    await eventually(read)
+    await eventually(lambda: yard.wiring.uploads.received_bytes > 0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await eventually(lambda: yard.wiring.uploads.writing == 0)
