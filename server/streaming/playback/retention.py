@@ -12,8 +12,9 @@ from server.kit.http import Access, Call, Routes
 from server.kit.ownership import own
 from server.streaming.playback import views_store
 from server.streaming.playback.watches import bucket_width
-from server.streaming.videos.errors import NoSuchVideo
+from server.streaming.videos.errors import NoSuchVideo, NotYourVideo
 from server.streaming.videos.models import Watchable
+from server.streaming.visibility import Visibility
 from storage.postgres import Database
 
 
@@ -36,15 +37,18 @@ def routes(database: Database, videos: Videos) -> Routes:
     @api.get(
         "/api/v1/videos/{id}/retention",
         access=Access.USER,
-        errors=(NoSuchVideo,),
+        errors=(NoSuchVideo, NotYourVideo),
         summary="How far your video was watched",
     )
     async def retention(call: Call, id: UUID) -> RetentionView:
         """Some seconds old at most."""
+        found = await videos.watchable(id)
+        listed = found is not None and found.published and found.visibility is Visibility.PUBLIC
         video = own(
-            await videos.watchable(id),
+            found,
             call.user,
             missing=lambda: NoSuchVideo("It was deleted, is not yours, or the address is wrong."),
+            foreign=(lambda: NotYourVideo("Only its owner may see that.")) if listed else None,
         )
         async with database.acquire() as conn:
             seconds, width, rows = await views_store.retention(conn, id)

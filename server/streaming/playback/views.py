@@ -88,7 +88,7 @@ class Views:
         self._options = options
         self._secure = secure
         self._watches: OrderedDict[Key, Watch] = OrderedDict()
-        self._widths: dict[UUID, float] = {}
+        self._dirty: set[Key] = set()
         self._grids: OrderedDict[tuple[UUID, str], tuple[str, list[float]]] = OrderedDict()
         self._from_address: Counter[tuple[UUID, str]] = Counter()
         self._window_began = time.monotonic()
@@ -168,11 +168,14 @@ class Views:
         if len(starts) < 2 or body.to <= body.from_:
             return
         duration = max(video.duration, starts[-1])
-        self._widths[video.id] = width = bucket_width(duration)
+        watch.width = bucket_width(duration)
         watch.used = time.monotonic()
-        watch.played(body.from_, body.to, watch.used, starts, width)
+        watch.played(body.from_, body.to, watch.used, starts)
         if not watch.counted and watch.spent >= min(self._options.seconds, SHORT * starts[-1]):
             self._count(video.id, watch, call.address)
+        if watch.dirty and self._watches.get(key) is watch:
+            self._watches.move_to_end(key)
+            self._dirty.add(key)
 
     def _count(self, id: UUID, watch: Watch, address: str) -> None:
         if time.monotonic() - self._window_began > self._options.window:
@@ -206,12 +209,13 @@ class Views:
         async with self._writing:
             taken = {
                 key: Seen(self._digest(key[1]), watch.seconds, watch.buckets, watch.counted)
-                for key, watch in self._watches.items()
-                if watch.dirty
+                for key in self._dirty
+                if (watch := self._watches.get(key)) is not None and watch.dirty
             }
+            self._dirty.intersection_update(taken)
             if not taken:
                 return
-            widths = {id: self._widths.get(id, 10.0) for id, _ in taken}
+            widths = {key[0]: self._watches[key].width for key in taken}
             async with self._database.transaction() as conn:
                 views = await views_store.add(
                     conn, {(key[0], seen.viewer): seen for key, seen in taken.items()}, widths, self._options.window
@@ -224,13 +228,16 @@ class Views:
                     watch.seconds -= seen.seconds
                     watch.written |= seen.buckets
                     watch.counted_written = watch.counted_written or seen.counted
+                    if not watch.dirty:
+                        self._dirty.discard(key)
 
     def _digest(self, viewer: str) -> bytes:
         return hashlib.blake2s(viewer.encode(), key=self._key, digest_size=16).digest()
 
     def _forget(self) -> None:
         unused = time.monotonic() - UNUSED_SECONDS
-        for key in [key for key, watch in self._watches.items() if watch.used < unused and not watch.dirty]:
+        while self._watches:
+            key, watch = next(iter(self._watches.items()))
+            if watch.used >= unused or watch.dirty:
+                break
             del self._watches[key]
-        there = {id for id, _ in self._watches}
-        self._widths = {id: width for id, width in self._widths.items() if id in there}

@@ -35,11 +35,12 @@ def starts_of(playlist: str) -> list[float]:
 @dataclass(slots=True)
 class Watch:
     """begun: when the first segment was delivered (monotonic, s). seconds: counted, not written down yet. buckets:
-    those that were shown, a bit each. spent: seconds of the video that were counted in all."""
+    those that were shown, a bit each; `width` is theirs in s. spent: seconds of the video that were counted in all."""
 
     begun: float
     used: float
     letter: str = ""
+    width: float = LEAST_BUCKET
     segments: set[int] = field(default_factory=set)
     spent: float = 0.0
     seconds: float = 0.0
@@ -52,7 +53,7 @@ class Watch:
     def dirty(self) -> bool:
         return self.seconds > 0 or self.buckets != self.written or self.counted != self.counted_written
 
-    def played(self, start: float, end: float, now: float, starts: Sequence[float], width: float) -> float:
+    def played(self, start: float, end: float, now: float, starts: Sequence[float]) -> float:
         """The seconds of [start, end) that count."""
         room = (now - self.begun) * MAX_RATE + SLACK_SECONDS - self.spent
         end = min(end, start + room, starts[-1])
@@ -63,7 +64,7 @@ class Watch:
             until = min(end, starts[number + 1])
             if number in self.segments:
                 counted += until - at
-                self.buckets |= _bits(at, until, width)
+                self.buckets |= _bits(at, until, self.width)
             at = until
         self.spent += counted
         self.seconds += counted

@@ -168,20 +168,20 @@ async def test_an_address_makes_so_many_views_and_no_more(seen: tuple[Studio, Pe
 async def test_retention_is_its_owners(seen: tuple[Studio, Person, str, Hours]) -> None:
     studio, ann, id, _ = seen
     bob = await studio.person("bob")
-    await bob.call("GET", f"/api/v1/videos/{id}/retention", expect=404)
+    await bob.call("GET", f"/api/v1/videos/{id}/retention", expect=403)
     empty = await ann.call("GET", f"/api/v1/videos/{id}/retention")
     assert empty == {"watched_seconds": 0, "bucket_seconds": 10, "viewers": [0] * 10}
 
 
 def test_what_counts_of_a_stretch() -> None:
     watch = Watch(begun=0.0, used=0.0, segments={0, 1, 3})
-    assert watch.played(0, 8, 8.0, STARTS, 10) == 8
-    assert watch.played(8, 16, 16.0, STARTS, 10) == 4  # segment 2 was not delivered
+    assert watch.played(0, 8, 8.0, STARTS) == 8
+    assert watch.played(8, 16, 16.0, STARTS) == 4  # segment 2 was not delivered
     assert watch.buckets == 0b11
-    assert watch.played(0, 4, 16.0, STARTS, 10) == 4  # watched again is watched
+    assert watch.played(0, 4, 16.0, STARTS) == 4  # watched again is watched
     late = Watch(begun=0.0, used=0.0, segments=set(range(25)))
-    assert late.played(0, 100, 10.0, STARTS, 10) == 22  # twice as fast, and what was played before we heard
-    assert late.played(22, 100, 10.0, STARTS, 10) == 0
-    assert late.played(99, 2000, 1000.0, STARTS, 10) == 1
-    assert late.played(5000, 6000, 1000.0, STARTS, 10) == 0
+    assert late.played(0, 100, 10.0, STARTS) == 22  # twice as fast, and what was played before we heard
+    assert late.played(22, 100, 10.0, STARTS) == 0
+    assert late.played(99, 2000, 1000.0, STARTS) == 1
+    assert late.played(5000, 6000, 1000.0, STARTS) == 0
     assert (bucket_width(100), bucket_width(7200)) == (10, 72)
