@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from media.ingest.gate import Publisher, Rendition
 from media.ingest.timeline import Timeline
+from media.protocols.errors import MediaError
 from media.protocols.rtp.frames import Frame
 from media.protocols.rtp.opus import silence
 from media.samples import Codec, Sample, Track
@@ -22,6 +23,10 @@ CHANGE_WINDOW = 60.0
 the network does, so more are taken than from an encoder that somebody has set up; what is beyond them waits."""
 MAX_LAYERS = 3
 """Simulcast layers beside the broadcast's own picture."""
+MOST_BACK = 45_000
+MAX_BACK = 3
+"""Pictures whose time goes back, by up to half a second, between two key frames: they come in another order than they
+are shown."""
 LONGEST_SILENCE = 48_000
 """Ticks of a hole in the sound that are filled with silence: a second of loss, or of a sender that is quiet (DTX)."""
 
@@ -73,11 +78,14 @@ class WhipIntake:
         self._sound_until = -1
         self._waiting_for_key = True
         self._layers: dict[str, Layer] = {}
+        self._last_picture = 0
+        self._back = 0
 
     def picture(self, track: Track, position: float, frame: Frame) -> bool:
-        """position: seconds. Whether the stream can go on without a key frame. Raises TimestampError."""
+        """position: seconds. Whether the stream can go on without a key frame. Raises MediaError, TimestampError."""
         if self._waiting_for_key and not frame.key:
             return False
+        self._check_order(frame)
         times = self._timeline.video(_milliseconds(position), 0)
         if times is None:
             return True
@@ -130,6 +138,19 @@ class WhipIntake:
         self._sound_until = dts + frame.duration
         self.frames += 1
         self._publisher.samples(batch)
+
+    def _check_order(self, frame: Frame) -> None:
+        """RTP tells when a picture is shown, not when it is decoded: B-frames have no place. Raises MediaError."""
+        if frame.key:
+            self._back = 0
+        elif 0 < (self._last_picture - frame.timestamp) & 0xFFFFFFFF <= MOST_BACK:
+            self._back += 1
+            if self._back >= MAX_BACK:
+                raise MediaError(
+                    "the picture has B-frames, which WebRTC does not carry: set them to 0 in the encoder (x264: tune "
+                    "zerolatency), or push by RTMP"
+                )
+        self._last_picture = frame.timestamp
 
     def _restart(self) -> None:
         """The clock jumped: what follows is on a new timeline, and pictures wait for a key frame."""

@@ -14,6 +14,7 @@ from media.broadcast import Broadcast
 from media.ingest.gate import PublishRequest
 from media.ingest.whip import WhipLink, WhipOptions
 from media.ingest.whip_intake import MAX_CHANGES, WhipIntake
+from media.protocols.errors import MediaError
 from media.protocols.h26x import parse_avcc
 from media.protocols.rtp import packet, rtcp, rtx
 from media.protocols.rtp.feedback import TransportFeedback
@@ -196,6 +197,20 @@ async def test_simulcast_layers_are_renditions_on_the_same_clock() -> None:
     intake.layer("l", small, 10.28, key)
     session.close("gone", clean=True)
     assert not broadcast.derived
+
+
+def test_b_frames_are_refused_in_words() -> None:
+    publisher = Recorder()
+    intake = WhipIntake(publisher, clock=lambda: 0.0)
+    track = Track(1, Codec.H264, VIDEO_TIMESCALE, AVCC, parse_avcc(AVCC).codec_string, 320, 180)
+
+    def show(*numbers: int) -> None:
+        for number in numbers:
+            intake.picture(track, number / 30, Frame(number * 3000, IDR if number == 0 else SLICE, key=number == 0))
+
+    show(0, 1, 2, 3, 0, 1)
+    with pytest.raises(MediaError, match="B-frames"):
+        show(0, 4, 2, 1, 3, 8, 6, 5, 7)
 
 
 async def test_what_came_when_is_told_while_it_comes(gate: OpenGate) -> None:
