@@ -17,12 +17,6 @@ class NotYourVideo(Problem):
     title = "This video belongs to somebody else"
 
 
-class NotPlayable(Problem):
-    status = 409
-    code = "not_playable"
-    title = "The video cannot be played yet"
-
-
 class NotFailed(Problem):
     status = 409
     code = "not_failed"
