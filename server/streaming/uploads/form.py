@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -54,7 +53,7 @@ class Form:
                 return await self._take(call, upload, reader)
             except BaseException:
                 # also when the handler is cancelled: nothing may stay
-                await asyncio.shield(self._uploads.drop_form(upload))
+                await self._uploads.drop_form(upload)
                 raise
 
     def _again(self, call: Call, earlier: Upload) -> UUID:

@@ -6,11 +6,13 @@ of it survives anything: any process goes on from there.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -58,12 +60,16 @@ class Uploads:
         self._node = node
         self._writing: Counter[UUID] = Counter()
         self._received = 0
+        self._settling: set[asyncio.Task[None]] = set()
         self.options = options
 
     async def start(self) -> None:
         """Whoever wrote in an earlier life of this process does not any more."""
         async with self._database.acquire() as conn:
             await store.release_all(conn, self._node)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._settling, return_exceptions=True)
 
     def describe(self) -> dict[str, object]:
         return {"writing": self.writing, "received_bytes": self._received}
@@ -157,7 +163,7 @@ class Uploads:
                 await self._refuse(upload, refusal)
                 raise
             finally:
-                await self._release(id, writer)
+                await self._settled(self._release(id, writer))
         return await self.find(caller, id)
 
     async def terminate(self, caller: Caller, id: UUID) -> None:
@@ -216,7 +222,10 @@ class Uploads:
         return video_id
 
     async def drop_form(self, upload: Upload) -> None:
-        """The connection broke, or what came is refused."""
+        """The connection broke, or what came is refused. Done also when who asks for it is cancelled."""
+        await self._settled(self._drop(upload))
+
+    async def _drop(self, upload: Upload) -> None:
         async with self._database.transaction() as conn:
             await store.delete(conn, [upload.id])
         await self._remove(upload.place)
@@ -228,6 +237,13 @@ class Uploads:
             yield
 
     # the inside
+
+    async def _settled(self, work: Coroutine[Any, Any, None]) -> None:
+        """Done to its end, whatever becomes of the request: a connection that is lost cancels its handler."""
+        task = asyncio.create_task(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        await asyncio.shield(task)
 
     @property
     def _lease(self) -> timedelta:

@@ -106,8 +106,11 @@ async def test_a_connection_that_breaks_leaves_nothing(yard: Yard) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await eventually(lambda: yard.wiring.uploads.writing == 0)
-    assert await yard.rows() == 0
-    assert await yard.keys() == []
+
+    async def nothing() -> bool:
+        return await yard.rows() == 0 and await yard.keys() == []
+
+    await eventually(nothing)
     assert await yard.place.sql("select count(*) from videos") == 0
 
 
