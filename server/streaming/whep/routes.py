@@ -9,6 +9,7 @@ from aiohttp import web
 from media.rtc.port import RtcPort
 from server.kit.http import Access, Call, Routes
 from server.streaming.broadcasts.errors import NoSuchBroadcast
+from server.streaming.iceservers import IceServers
 from server.streaming.negotiation import (
     FRAGMENT,
     OFFER_ERRORS,
@@ -32,7 +33,7 @@ from server.streaming.whep.errors import (
 from server.streaming.whep.service import Sessions
 
 
-def routes(sessions: Sessions, port: RtcPort, viewers: Viewers, max_sdp: int) -> Routes:
+def routes(sessions: Sessions, port: RtcPort, viewers: Viewers, ice: IceServers, max_sdp: int) -> Routes:
     api = Routes(tag="live")
 
     @api.post(
@@ -56,7 +57,8 @@ def routes(sessions: Sessions, port: RtcPort, viewers: Viewers, max_sdp: int) ->
     )
     async def watch(call: Call, id: UUID) -> web.Response:
         """The offer of a player that receives H.264 (or what the broadcast is in) and Opus; the answer has all our
-        candidates. `Location` is the session: DELETE ends it, PATCH begins ICE anew. It counts as a viewer, and ends
+        candidates. `Location` is the session: DELETE ends it, PATCH begins ICE anew; `Link` has the STUN and TURN
+        servers. It counts as a viewer, and ends
         with the broadcast, or with the sign-in that it was opened with. Where this cannot be, `playback.hls` can."""
         offer = await read_offer(call, max_sdp)
         session, sdp = await sessions.open(
@@ -66,7 +68,7 @@ def routes(sessions: Sessions, port: RtcPort, viewers: Viewers, max_sdp: int) ->
             viewer_key=viewers.viewer_of(call.request),
             address=call.address,
         )
-        return answered(session, sdp, f"/api/v1/live/{id}/whep/{session.id}")
+        return answered(session, sdp, f"/api/v1/live/{id}/whep/{session.id}", ice.links())
 
     @api.patch(
         "/api/v1/live/{id}/whep/{session}",

@@ -166,6 +166,7 @@ async def test_what_cannot_be_watched_is_said_with_a_reason(
     assert await refused(text) == (409, "not_on_air")
 
 
+@pytest.mark.settings(ICE_SERVERS="stun:stun.example.org:3478")
 async def test_sessions_are_limited_can_be_changed_and_ended_and_do_not_wait_for_ever(
     server: ServerProcess, http: aiohttp.ClientSession, new_user: Any
 ) -> None:
@@ -176,6 +177,7 @@ async def test_sessions_are_limited_can_be_changed_and_ended_and_do_not_wait_for
     url, text = started["playback"]["whep"], await offer()
     status, _, headers = await post(http, url, text)
     assert status == 201
+    assert headers["Link"] == '<stun:stun.example.org:3478>; rel="ice-server"'
     session = server.url + headers["Location"]
     fragment = {"Content-Type": "application/trickle-ice-sdpfrag"}
     ours = "a=ice-ufrag:new1\r\na=ice-pwd:0123456789abcdefghijkl\r\n"
