@@ -118,10 +118,10 @@ class Desk:
         return Page.cut(rows, query.limit, lambda row: (row.published_at, row.id), lambda row: cards[row.id])
 
     async def search(self, caller: Caller | None, query: SearchQuery, address: Address) -> Page[VideoCard]:
-        """Raises Invalid for what has no word in it."""
+        """What has no word in it finds nothing."""
         words = as_tsquery(query.q)
         if not words:
-            raise Invalid.at("q", "has no word in it", "query")
+            return Page(items=[])
         before = decode_cursor(query.cursor, float, UUID) if query.cursor else None
         async with self._database.acquire() as conn:
             rows = await store.search(conn, words, query.limit + 1, before)

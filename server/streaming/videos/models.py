@@ -250,7 +250,7 @@ class VideoEdit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SearchQuery(PageQuery, frozen=True, kw_only=True):
-    q: Annotated[str, msgspec.Meta(min_length=1, max_length=200, description="words; the last may be a beginning")]
+    q: Annotated[str, msgspec.Meta(max_length=200, description="words; the last may be a beginning")] = ""
 
 
 class LikeView(msgspec.Struct, frozen=True):

@@ -51,7 +51,7 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses:
         """Public ones that can be played, those published last first."""
         return await desk.feed(call.caller, query, addresses.seen_from(call.request))
 
-    @api.get("/api/v1/videos/search", access=Access.ANYONE, errors=(BadCursor, Invalid), summary="Find videos")
+    @api.get("/api/v1/videos/search", access=Access.ANYONE, errors=(BadCursor,), summary="Find videos")
     async def search(call: Call, query: SearchQuery) -> Page[VideoCard]:
         """Public videos with all these words in title or description; the last word may be the beginning of one. The
         best first, of the newest thousand that match."""

@@ -82,8 +82,7 @@ async def test_search(studio: Studio) -> None:
     assert await found("MUSHROOMS home") == []
     assert await found("e-mail") == [odd]
     for hostile in ("' | ':*", "a & | ! (", "it's \\", "<->", "fo'rest:*A"):
-        status = 422 if not any(letter.isalnum() for letter in hostile) else 200
-        await studio.place.call("GET", "/api/v1/videos/search", params={"q": hostile}, expect=status)
+        assert await found(hostile) == []
     first = await studio.place.call("GET", "/api/v1/videos/search?q=mushrooms&limit=1")
     assert [one["id"] for one in first["items"]] == [titled]
     second = await studio.place.call("GET", f"/api/v1/videos/search?q=mushrooms&limit=1&cursor={first['next_cursor']}")
