@@ -19,6 +19,9 @@ PUBLIC_ACTS = {
     "POST /api/v1/live/{id}/chat",  # and, signed in, write beside it
     "PUT /api/v1/live/{id}/chat/{message_id}/reactions/{emoji}",  # and react to what others wrote
     "DELETE /api/v1/live/{id}/chat/{message_id}/reactions/{emoji}",
+    "POST /api/v1/videos/{id}/like",  # whoever may watch a video may like it
+    "DELETE /api/v1/videos/{id}/like",
+    "POST /api/v1/videos/{id}/view",
 }
 """What changes another's thing, and is open to everybody on purpose."""
 OFF_AIR = {
@@ -205,6 +208,8 @@ async def _seen(owner: Person, things: Things, operations: list[Operation]) -> d
             continue
         if "application/json" not in operation.about["responses"]["200"].get("content", {}):
             continue
+        if operation.parameters("query", required=True):
+            continue  # a search: what it finds is read elsewhere
         values = {name: await things.of(kind) for name, kind in operation.in_path.items()}
         answer = await owner.call("GET", PARAMETER.sub(lambda found, v=values: v[found[1]], operation.path))
         seen[operation.name] = _own(answer, None if operation.needs_token else owner)
