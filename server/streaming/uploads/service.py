@@ -389,9 +389,9 @@ class Uploads:
 
         async def record(offset: int, head: bytes) -> None:
             nonlocal kept
+            await self._record(upload, writer, offset, head)
             self._received += offset - kept
             kept = offset
-            await self._record(upload, writer, offset, head)
 
         try:
             await Receiving(
