@@ -49,7 +49,6 @@ from server.kit.limits import Limits
 from server.kit.outgoing import Outgoing
 from server.kit.reachable import Reachable
 from server.kit.secrets import Secrets
-from server.ops.delay import LoopDelay
 from server.ops.health import Health
 from server.ops.metrics import Metrics
 from server.settings import SettingError, Settings
@@ -94,6 +93,7 @@ from server.wiring.choices import (
     tls_of,
     typing_of,
 )
+from server.wiring.figures import watch
 from server.wiring.ladders import ladders
 from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
 from server.wiring.uploads import finishing_of, options_of, parts_of
@@ -136,7 +136,8 @@ class Wiring:
             await self._start_mail()
             await self._start_realtime()
             await self._start_features()
-            await self._watch()
+            self._closing.push_async_callback((await watch(self)).close)
+            self.health.started = True
         except BaseException:
             await self._closing.aclose()
             raise
@@ -534,92 +535,10 @@ class Wiring:
         await self.pushes.close()
         await self.sockets.close(spread=self.settings.drain_seconds / 2)
 
-    async def _watch(self) -> None:
-        """What /metrics and /health know of each part."""
-        metrics, health = self.metrics, self.health
-        delay = LoopDelay(metrics)
-        await delay.start()
-        self._closing.push_async_callback(delay.close)
-        metrics.gauge("live_broadcasts", "Broadcasts by state", self.director.by_state, label="state")
-        metrics.counter("media_answers", "Requests for media answered", lambda: self.media.answered)
-        metrics.counter("media_sent_bytes", "Bytes of media answered", lambda: self.media.sent_bytes)
-        metrics.gauge("media_waiting_requests", "Blocked playlist and part requests", lambda: self.media.waiting)
-        metrics.counter("video_answers", "Requests for files of videos answered", lambda: self.video_media.answered)
-        metrics.counter("video_sent_bytes", "Bytes of videos answered", lambda: self.video_media.sent_bytes)
-        metrics.counter("video_reads", "Files of videos read from the store", lambda: self.video_files.reads)
-        metrics.gauge("webrtc_peers", "WebRTC sessions", lambda: self.rtc.count)
-        metrics.gauge("whip_publishers", "Publishers by WebRTC", lambda: self.whip.count)
-        metrics.gauge("whep_viewers", "Viewers by WebRTC", lambda: self.whep.count)
-        metrics.counter("webrtc_packets", "Packets of WebRTC by what became of them", self.rtc.packets, label="outcome")
-        metrics.gauge("uploads_writing", "Uploads that come just now", lambda: self.uploads.writing)
-        metrics.counter("upload_bytes", "Bytes of uploads that were kept", lambda: self.uploads.received_bytes)
-        metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: self.spool.pending_bytes)
-        metrics.gauge("disk_free_bytes", "Free disk under DATA_DIR", self.spool.disk_free)
-        health.add("database", self._database_answers)
-        health.add("disk", self._disk_has_room, needed=False)
-        health.add("spool", self._spool_drains, needed=False)
-        health.add("store", self._store_takes, needed=False)
-        if self.settings.redis_url:
-            health.add("redis", self._redis_answers, needed=False)
-        for name, part in (
-            ("database", self.database),
-            ("identity", self.identity),
-            ("outgoing", self.outgoing),
-            ("jobs", self.worker),
-            ("limits", self.limits),
-            ("mail", self.delivery),
-            ("keys", self.keys),
-            ("director", self.director),
-            ("rtmp", self.rtmp),
-            ("webrtc", self.rtc),
-            ("whip", self.whip),
-            ("whep", self.whep),
-            ("restream", self.pushes),
-            ("sounds", self.sounds),
-            ("ladders", self.ladders),
-            ("rights", self.rights),
-            ("views", self.views),
-            ("video_files", self.video_files),
-            ("spool", self.spool),
-            ("videos", self.vod),
-            ("uploads", self.uploads),
-            ("hub", self.hub),
-            ("sockets", self.sockets),
-        ):
-            health.detail(name, part.describe)
-        health.started = True
-
     async def _written_elsewhere(self, prefixes: Collection[str]) -> set[str]:
         """Of what an earlier life of this node left in its spool: what another node has written to since."""
         async with self.database.acquire() as conn:
             return await written_elsewhere(conn, prefixes, self.node)
-
-    async def _database_answers(self) -> str | None:
-        async with self.database.acquire() as conn:
-            await conn.fetchval("select 1")
-        return None
-
-    async def _disk_has_room(self) -> str | None:
-        free = self.spool.disk_free()
-        if free >= self.settings.disk_min_free:
-            return None
-        return f"{free >> 20} MiB are free: nothing new is recorded below {self.settings.disk_min_free >> 20} MiB"
-
-    async def _spool_drains(self) -> str | None:
-        pending = self.spool.pending_bytes
-        if pending <= self.settings.spool_max_bytes // 2:
-            return None
-        return f"the store does not take segments: {pending >> 20} MiB wait in the spool"
-
-    async def _store_takes(self) -> str | None:
-        if not self.spool.failing:
-            return None
-        return "the store does not answer: what is written waits in the spool, and recordings cannot be played"
-
-    async def _redis_answers(self) -> str | None:
-        if self.bus.connected and not self.limits.away:
-            return None
-        return "Redis does not answer: processes do not hear of each other, and each counts its limits alone"
 
     def _worker(self) -> Worker:
         return worker_of(

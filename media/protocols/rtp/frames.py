@@ -8,6 +8,7 @@ asked for one (PLI).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ class Frame(NamedTuple):
     duration: int = 0
 
 
-class Depacketizer:
+class Depacketizer(ABC):
     def __init__(self, *, max_frame: int = MAX_FRAME) -> None:
         """max_frame: bytes; a longer frame counts as damaged."""
         self.wants_key = True
@@ -107,10 +108,10 @@ class Depacketizer:
         """Ready for the next frame."""
         self._body = bytearray()
 
+    @abstractmethod
     def _take(self, payload: bytes, marker: bool) -> bool:
         """Add a payload, never empty, to the frame; whether it fits there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _finish(self) -> Frame | None:
         """The frame that has gathered, or None when there is nothing to show. Raises MediaError: it is damaged."""
-        raise NotImplementedError
