@@ -56,6 +56,7 @@ export class Engine extends EventTarget {
       startPosition: -1,
       xhrSetup: this.grant.needed ? (xhr, address) => xhr.open('GET', this.grant.of(address), true) : undefined,
       liveDurationInfinity: true,
+      renderTextTracksNatively: live, // captions of videos are the page's own (video-extras.js), not shown twice
       backBufferLength: 30,
       maxBufferLength: 20,
       maxLiveSyncPlaybackRate: 1, // #steady does it, with a smaller buffer than hls.js wants for it
