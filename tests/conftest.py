@@ -157,7 +157,7 @@ LOOP_EXEMPT = (
     "tests/server/kit/test_openapi.py",
     # bodies of megabytes; tracebacks, which are read from the source files
     "tests/server/kit/test_requests.py",
-    # minutes of media handed over in one go, which otherwise take minutes to come; the tests decode it in the loop
+    # minutes of media made up in one go, which otherwise take minutes to come; the tests decode it in the loop
     "tests/media/package/test_dash.py",
     "tests/media/package/test_journal.py::test_a_long_broadcast_is_resumed_beside_the_loop",
     "tests/media/package/test_live.py::test_delta_updates",

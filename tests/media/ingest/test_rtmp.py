@@ -352,12 +352,16 @@ def certificate(media_folder: Path) -> tuple[str, str]:
 
 
 async def test_rtmps(serve: Serve, gate: OpenGate, certificate: tuple[str, str]) -> None:
-    server = await serve(tls=tls_context(*certificate), rtmp_handshake_timeout=2.0)
-    trust = ssl.create_default_context(cafile=certificate[0])
+    # Files are read beside the loop, as it is with the server.
+    server = await serve(tls=await asyncio.to_thread(tls_context, *certificate), rtmp_handshake_timeout=2.0)
+    trust = await asyncio.to_thread(ssl.create_default_context, cafile=certificate[0])
     trust.check_hostname = False
     client = await Client.to(server.tls_port, ssl=trust)
     await client.publish("SECURE")
-    await client.send(media(8, ASC), *[media(8, b"\xaf\x01" + bytes(40_000), 21 * i) for i in range(40)])
+    await client.send(media(8, ASC))
+    for i in range(40):
+        await client.send(media(8, b"\xaf\x01" + bytes(40_000), 21 * i))
+        await asyncio.sleep(0)
     await until(lambda: len(gate.publishers[0].of(2)) == 40)
     request = gate.publishers[0].request
     assert request is not None

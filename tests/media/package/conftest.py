@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import math
 import struct
@@ -136,8 +137,9 @@ def made_up(
     return [sample for _, sample in samples]
 
 
-def feed(package: LivePackage, samples: Sequence[Sample], clock: Clock | None = None, batch: int = 1) -> None:
-    """As a publisher in real time would, `batch` samples a call."""
+async def feed(package: LivePackage, samples: Sequence[Sample], clock: Clock | None = None, batch: int = 1) -> None:
+    """As a publisher in real time would, `batch` samples a call and others having their turn in between."""
+    await asyncio.sleep(0)  # what made the samples up has taken its time
     if not samples:
         return
     scales = {1: VIDEO_TIMESCALE, 2: 48_000}
@@ -149,6 +151,8 @@ def feed(package: LivePackage, samples: Sequence[Sample], clock: Clock | None = 
             begin = clock.now - at if begin is None else begin
             clock.now = max(clock.now, begin + at)
         package.on_samples(some)
+        if n // batch % 32 == 31:
+            await asyncio.sleep(0)
 
 
 class Encoded(SimpleNamespace):

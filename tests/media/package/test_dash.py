@@ -42,7 +42,7 @@ async def test_live_periods_have_the_offset_of_both_tracks(
 ) -> None:
     for start in (0.0, 500.0):
         package.on_tracks((kit.video_track(), kit.audio_track()))
-        kit.feed(package, kit.made_up(80.0, start=start), clock)
+        await kit.feed(package, kit.made_up(80.0, start=start), clock)
         package.on_interrupted()
         clock.now += 10.0
     mpd = manifest(package)
@@ -73,11 +73,11 @@ async def test_a_gap_begins_a_period_and_the_window_slides(
     package = LivePackage(PackageOptions(dvr_seconds=120), shelf, clock)
     package.on_tracks((kit.video_track(), kit.audio_track()))
     samples = [s for s in kit.made_up(40.0) if s.track == 2 or not 9.0 < s.dts / 90_000 < 25.0]
-    kit.feed(package, samples, clock)
+    await kit.feed(package, samples, clock)
     periods = manifest(package).findall("d:Period", NS)
     assert len(periods) == 3
     assert [len(p.findall("d:AdaptationSet", NS)) for p in periods] == [2, 1, 2]
-    kit.feed(package, kit.made_up(400.0, start=40.0), clock)
+    await kit.feed(package, kit.made_up(400.0, start=40.0), clock)
     mpd = manifest(package)
     assert len(mpd.findall("d:Period", NS)) == 1
     assert 2 * 60 <= check(mpd, shelf.files, kit) <= 2 * 90

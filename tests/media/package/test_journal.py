@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import threading
@@ -34,7 +35,7 @@ async def lines(kit: SimpleNamespace, clock: SimpleNamespace, shelf: SimpleNames
     """The journal of segments 0 to 5 of both tracks, and nothing else: segment 6 was open at the end."""
     package = LivePackage(PackageOptions(), shelf, clock)
     package.on_tracks((kit.video_track(), kit.audio_track()))
-    kit.feed(package, kit.made_up(13.01), clock)
+    await kit.feed(package, kit.made_up(13.01), clock)
     return (await shelf.journal()).splitlines()
 
 
@@ -69,7 +70,7 @@ async def test_segments_of_a_configuration_that_was_lost_are_gaps(
         assert files["recording.mpd"].count(b"<AdaptationSet") == 1
     # and it goes on, with names of its own
     package.on_tracks((kit.video_track(), kit.audio_track()))
-    kit.feed(package, kit.made_up(4.1), clock)
+    await kit.feed(package, kit.made_up(4.1), clock)
     assert media_of(playlist(package, "v.m3u8"))[-2:] == ["v-7.m4s", "v-8.m4s"]
     for letter in letters:
         assert f'#EXT-X-MAP:URI="{letter}-init-0.mp4"' not in playlist(package, f"{letter}.m3u8"), "a name used before"
@@ -105,7 +106,7 @@ async def test_numbers_given_up_at_the_end_are_not_used_again(
     assert media_of(listed) == [f"v-{n}.m4s" for n in range(9 + opened)]
     assert gaps_of(listed) == [f"v-{n}.m4s" for n in range(6, 9 + opened)]
     package.on_tracks((kit.video_track(), kit.audio_track()))
-    kit.feed(package, kit.made_up(2.5), clock)
+    await kit.feed(package, kit.made_up(2.5), clock)
     assert media_of(playlist(package, "v.m3u8"))[-1] == f"v-{9 + opened}.m4s"
 
 
@@ -127,7 +128,7 @@ async def test_a_journal_without_its_head_still_tells_what_names_were_used(
     assert playlist(package, "v.m3u8")[8:] == playlist(resumed(kit, clock, b"\n".join(lines)), "v.m3u8")[8:]
     only_inits = resumed(kit, clock, b"\n".join(x for x in lines if any(isinstance(y, Init) for y in read(x))))
     only_inits.on_tracks((kit.video_track(width=640), kit.audio_track()))
-    kit.feed(only_inits, kit.made_up(4.1), clock)
+    await kit.feed(only_inits, kit.made_up(4.1), clock)
     assert media_of(playlist(only_inits, "v.m3u8"))[0] == "v-1.m4s"
 
 
@@ -143,7 +144,7 @@ async def test_no_journal_raises(kit: SimpleNamespace, clock: SimpleNamespace, l
     recording_from_journal(journal)
     package = resumed(kit, clock, journal)
     package.on_tracks((kit.video_track(), kit.audio_track()))
-    kit.feed(package, kit.made_up(4.1), clock)
+    await kit.feed(package, kit.made_up(4.1), clock)
     for name in ("v.m3u8", "a.m3u8", "index.m3u8", "index.mpd"):
         answer = package.answer(name, {})
         assert isinstance(answer, Answer)
@@ -189,7 +190,8 @@ async def test_more_configurations_than_are_kept(kit: SimpleNamespace, clock: Si
     package = LivePackage(PackageOptions(), kit.MemoryShelf(), clock)
     for n in range(70):
         package.on_tracks((kit.video_track(width=320 + 2 * n), kit.audio_track()))
-    kit.feed(package, kit.made_up(4.1), clock)
+        await asyncio.sleep(0)
+    await kit.feed(package, kit.made_up(4.1), clock)
     assert media_of(playlist(package, "v.m3u8")) == ["v-0.m4s", "v-1.m4s"]
 
 
@@ -199,7 +201,7 @@ async def test_a_recording_says_the_largest_picture_that_it_has(kit: SimpleNames
     package = LivePackage(PackageOptions(), shelf, clock)
     for width in (320, 640, 480):
         package.on_tracks((kit.video_track(width=width), kit.audio_track()))
-        kit.feed(package, kit.made_up(4.1), clock)
+        await kit.feed(package, kit.made_up(4.1), clock)
     package.on_end()
     _, files = recording_from_journal(b"\n".join(shelf.lines))
     assert b"RESOLUTION=640x" in files["recording.m3u8"]

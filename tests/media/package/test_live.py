@@ -39,13 +39,13 @@ async def later(package: LivePackage, name: str, **query: object) -> asyncio.Tas
     return task
 
 
-def live(package: LivePackage, kit: SimpleNamespace, clock: object, seconds: float, **how: object) -> None:
+async def live(package: LivePackage, kit: SimpleNamespace, clock: object, seconds: float, **how: object) -> None:
     package.on_tracks((kit.video_track(), kit.audio_track()))
-    kit.feed(package, kit.made_up(seconds, **how), clock)
+    await kit.feed(package, kit.made_up(seconds, **how), clock)
 
 
 async def test_a_live_playlist(package: LivePackage, kit: SimpleNamespace, clock: object) -> None:
-    live(package, kit, clock, 9.01)
+    await live(package, kit, clock, 9.01)
     lines = text(now(package, "v.m3u8")).splitlines()
     assert lines[0] == "#EXTM3U"
     control = next(x for x in lines if x.startswith("#EXT-X-SERVER-CONTROL"))
@@ -64,7 +64,7 @@ async def test_a_live_playlist(package: LivePackage, kit: SimpleNamespace, clock
     assert lines[-2] == '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="v-4.5.m4s"'
     assert lines[-1] == '#EXT-X-RENDITION-REPORT:URI="a.m3u8",LAST-MSN=4,LAST-PART=4'
     # 6.2.2: parts more than three target durations from the end are no longer listed
-    kit.feed(package, kit.made_up(20.0, start=10.0), clock)
+    await kit.feed(package, kit.made_up(20.0, start=10.0), clock)
     lines = text(now(package, "v.m3u8")).splitlines()
     oldest = next(x for x in lines if x.startswith("#EXT-X-PART:"))
     assert int(re.search(r"v-(\d+)", oldest)[1]) >= 15 - 12 / 2 - 1
@@ -75,7 +75,7 @@ async def test_the_multivariant_playlist_tells_the_truth(
 ) -> None:
     package.on_tracks((kit.video_track(), kit.audio_track()))
     waiting = await later(package, "index.m3u8")
-    kit.feed(package, kit.made_up(6.0, size=10_000), clock)
+    await kit.feed(package, kit.made_up(6.0, size=10_000), clock)
     assert (await waiting).status == 200
     index = text(now(package, "index.m3u8"))
     assert 'CODECS="avc1.42c01e,mp4a.40.2"' in index
@@ -90,7 +90,7 @@ async def test_the_multivariant_playlist_tells_the_truth(
 async def test_blocking_reload(package: LivePackage, kit: SimpleNamespace, clock: object) -> None:
     samples = kit.made_up(12.0, audio=0)
     package.on_tracks((kit.video_track(),))
-    kit.feed(package, samples[:180], clock)  # 6 s: segments 0, 1 and all parts of 2
+    await kit.feed(package, samples[:180], clock)  # 6 s: segments 0, 1 and all parts of 2
     assert package.renditions["v"].edge.msn == 2
     assert package.renditions["v"].edge.parts == 10
     # 6.2.5.2: what is there, or is no longer there, is answered at once and in whole
@@ -103,10 +103,10 @@ async def test_blocking_reload(package: LivePackage, kit: SimpleNamespace, clock
     hinted = await later(package, "v-3.0.m4s")
     assert 'PRELOAD-HINT:TYPE=PART,URI="v-3.0.m4s"' in text(now(package, "v.m3u8"))
     many[0].cancel()  # one that hangs up takes nobody with it
-    kit.feed(package, samples[180:185], clock)
+    await kit.feed(package, samples[180:185], clock)
     assert "\nv-2.m4s\n" in text(await segment)
     assert not many[1].done()
-    kit.feed(package, samples[185:186], clock)
+    await kit.feed(package, samples[185:186], clock)
     answers = await asyncio.gather(*many[1:])
     assert all(a.body is answers[0].body for a in answers)
     assert "v-3.0.m4s" in text(answers[0])
@@ -114,12 +114,12 @@ async def test_blocking_reload(package: LivePackage, kit: SimpleNamespace, clock
     # a part after the last of its segment is the first part of the next
     assert "v-3.0.m4s" in text(now(package, "v.m3u8", msn=2, part=10))
     beyond = await later(package, "v.m3u8", msn=3, part=4)
-    kit.feed(package, samples[186:240], clock)
+    await kit.feed(package, samples[186:240], clock)
     assert "v-3.4.m4s" in text(await beyond)
 
 
 async def test_directives_out_of_range(package: LivePackage, kit: SimpleNamespace, clock: object) -> None:
-    live(package, kit, clock, 5.0)
+    await live(package, kit, clock, 5.0)
     # 6.2.5.2: _HLS_part without _HLS_msn is a bad request
     assert now(package, "v.m3u8", part=1).status == 400
     # more than two beyond the last segment (1), or beyond the advance part limit, is a bad request
@@ -138,7 +138,7 @@ async def test_directives_out_of_range(package: LivePackage, kit: SimpleNamespac
 
 async def test_a_wait_is_bounded(shelf: object, kit: SimpleNamespace, clock: object) -> None:
     package = LivePackage(PackageOptions(target_duration=4), shelf, clock)
-    live(package, kit, clock, 5.0)
+    await live(package, kit, clock, 5.0)
     task = await later(package, "v.m3u8", msn=3)
     # 6.2.5.2: after three target durations without what was asked for: service unavailable
     assert package.waiting._patience == 12
@@ -147,7 +147,7 @@ async def test_a_wait_is_bounded(shelf: object, kit: SimpleNamespace, clock: obj
 
 
 async def test_at_the_end_only_endlist_is_gained(package: LivePackage, kit: SimpleNamespace, clock: object) -> None:
-    live(package, kit, clock, 8.0)
+    await live(package, kit, clock, 8.0)
     package.on_interrupted()
     before = text(now(package, "v.m3u8")).splitlines()
     waiting = await later(package, "v.m3u8", msn=4, part=0)
@@ -159,7 +159,7 @@ async def test_at_the_end_only_endlist_is_gained(package: LivePackage, kit: Simp
 
 
 async def test_delta_updates(package: LivePackage, kit: SimpleNamespace, clock: object) -> None:
-    live(package, kit, clock, 200.0)
+    await live(package, kit, clock, 200.0)
     full = text(now(package, "v.m3u8")).splitlines()
     for value in ("YES", "v2"):
         delta = text(now(package, "v.m3u8", skip=value)).splitlines()
@@ -176,11 +176,11 @@ async def test_delta_updates(package: LivePackage, kit: SimpleNamespace, clock: 
 async def test_another_publisher_is_a_discontinuity(
     package: LivePackage, kit: SimpleNamespace, clock: SimpleNamespace, shelf: SimpleNamespace
 ) -> None:
-    live(package, kit, clock, 5.0)
+    await live(package, kit, clock, 5.0)
     package.on_interrupted()
     clock.now += 20.0
     package.on_tracks((kit.video_track(width=640, codec_string="avc1.64001e"), kit.audio_track()))
-    kit.feed(package, kit.made_up(5.0, start=777.0), clock)
+    await kit.feed(package, kit.made_up(5.0, start=777.0), clock)
     lines = text(now(package, "v.m3u8")).splitlines()
     at = lines.index("#EXT-X-DISCONTINUITY")
     assert lines[at + 1] == '#EXT-X-MAP:URI="v-init-1.mp4"'
@@ -196,16 +196,16 @@ async def test_another_publisher_is_a_discontinuity(
 async def test_a_track_that_is_lost_becomes_gaps_and_one_that_is_gained_joins(
     package: LivePackage, kit: SimpleNamespace, clock: object
 ) -> None:
-    live(package, kit, clock, 5.0)
+    await live(package, kit, clock, 5.0)
     package.on_tracks((kit.video_track(),))
     assert package.renditions["v"].next == package.renditions["a"].next
-    kit.feed(package, kit.made_up(5.0, audio=0), clock)
+    await kit.feed(package, kit.made_up(5.0, audio=0), clock)
     sound = text(now(package, "a.m3u8"))
     assert sound.count("#EXT-X-GAP") == 2
     assert "PRELOAD-HINT" not in sound
     assert 'AUDIO="audio"' not in text(now(package, "index.m3u8"))
     package.on_tracks((kit.video_track(), kit.audio_track()))
-    kit.feed(package, kit.made_up(5.0), clock)
+    await kit.feed(package, kit.made_up(5.0), clock)
     picture, sound = text(now(package, "v.m3u8")), text(now(package, "a.m3u8"))
     # 6.2.4: matching content has matching discontinuity sequence numbers
     assert picture.count("#EXT-X-DISCONTINUITY\n") == sound.count("#EXT-X-DISCONTINUITY\n") == 2
@@ -216,7 +216,7 @@ async def test_a_long_broadcast_keeps_its_window_and_its_memory(
     shelf: SimpleNamespace, kit: SimpleNamespace, clock: object
 ) -> None:
     package = LivePackage(PackageOptions(dvr_seconds=120, record=False), shelf, clock)
-    live(package, kit, clock, 600.0, size=200)
+    await live(package, kit, clock, 600.0, size=200)
     full = text(now(package, "v.m3u8"))
     first = int(re.search(r"MEDIA-SEQUENCE:(\d+)", full)[1])
     listed = [x for x in full.splitlines() if x.endswith(".m4s")]
@@ -249,11 +249,11 @@ async def test_what_the_spool_lost_is_a_gap(
 ) -> None:
     package.on_tracks((kit.video_track(),))
     samples = kit.made_up(20.0, audio=0)
-    kit.feed(package, samples[:90], clock)
+    await kit.feed(package, samples[:90], clock)
     shelf.full = True
-    kit.feed(package, samples[90:130], clock)
+    await kit.feed(package, samples[90:130], clock)
     shelf.full = False
-    kit.feed(package, samples[130:], clock)
+    await kit.feed(package, samples[130:], clock)
     lines = text(now(package, "v.m3u8")).splitlines()
     assert lines[lines.index("v-1.m4s") - 2] == "#EXT-X-GAP"
     assert lines.count("#EXT-X-GAP") == 1
@@ -265,7 +265,7 @@ async def test_what_the_spool_lost_is_a_gap(
 
 async def test_a_restart_after_a_kill(kit: SimpleNamespace, clock: SimpleNamespace, shelf: SimpleNamespace) -> None:
     package = LivePackage(PackageOptions(), shelf, clock)
-    live(package, kit, clock, 9.01)
+    await live(package, kit, clock, 9.01)
     served = dict(shelf.files)
     lines = await shelf.journal()  # kill -9: nothing is closed, segment 4 is open
     clock.now += 8.0
@@ -273,7 +273,7 @@ async def test_a_restart_after_a_kill(kit: SimpleNamespace, clock: SimpleNamespa
     again.resume(lines + b'{"line":"segm')
     assert text(now(again, "v.m3u8")).count("#EXT-X-GAP") == 1
     assert "v-4.m4s" in text(now(again, "v.m3u8"))
-    live(again, kit, clock, 5.01)
+    await live(again, kit, clock, 5.01)
     lines_now = text(now(again, "v.m3u8")).splitlines()
     assert [x for x in lines_now if x.endswith(".m4s")] == [f"v-{n}.m4s" for n in range(7)]
     assert lines_now[lines_now.index("v-4.m4s") - 2] == "#EXT-X-GAP"
@@ -290,14 +290,14 @@ async def test_a_restart_after_a_kill(kit: SimpleNamespace, clock: SimpleNamespa
 
 async def test_a_deploy_loses_nothing(kit: SimpleNamespace, clock: SimpleNamespace, shelf: SimpleNamespace) -> None:
     package = LivePackage(PackageOptions(), shelf, clock)
-    live(package, kit, clock, 5.0)
+    await live(package, kit, clock, 5.0)
     waiting = await later(package, "v.m3u8", msn=3)
     await package.close()
     assert (await waiting).status == 503
     assert shelf.flushes == 1
     again = LivePackage(PackageOptions(), shelf, clock)
     again.resume(await shelf.journal())
-    live(again, kit, clock, 5.0)
+    await live(again, kit, clock, 5.0)
     lines = text(now(again, "v.m3u8")).splitlines()
     assert "#EXT-X-GAP" not in lines
     assert "#EXT-X-DISCONTINUITY" in lines
@@ -307,7 +307,7 @@ async def test_a_deploy_loses_nothing(kit: SimpleNamespace, clock: SimpleNamespa
 async def test_a_crashed_broadcast_is_closed_from_its_journal(
     package: LivePackage, kit: SimpleNamespace, clock: object, shelf: SimpleNamespace
 ) -> None:
-    live(package, kit, clock, 9.0)
+    await live(package, kit, clock, 9.0)
     recording, files = recording_from_journal(await shelf.journal())
     assert recording.duration_s == pytest.approx(8.0, abs=0.05)
     assert set(files) == {"recording.m3u8", "recording-v.m3u8", "recording-a.m3u8", "recording.mpd"}
@@ -319,7 +319,7 @@ async def test_a_crashed_broadcast_is_closed_from_its_journal(
 
 
 async def test_answers_say_how_long_they_may_be_kept(package: LivePackage, kit: SimpleNamespace, clock: object) -> None:
-    live(package, kit, clock, 9.0)
+    await live(package, kit, clock, 9.0)
     for name, kind in (("v-3.m4s", "video/mp4"), ("a-3.1.m4s", "audio/mp4"), ("v-init-0.mp4", "video/mp4")):
         answer = now(package, name)
         assert answer.max_age == 31_536_000
@@ -334,7 +334,7 @@ async def test_a_takeover_uses_no_name_that_the_dead_machine_may_have_shown(
     kit: SimpleNamespace, clock: SimpleNamespace, shelf: SimpleNamespace
 ) -> None:
     package = LivePackage(PackageOptions(), shelf, clock)
-    live(package, kit, clock, 5.01)  # 0 and 1 are closed, 2 is open; it goes on, but its journal does not
+    await live(package, kit, clock, 5.01)  # 0 and 1 are closed, 2 is open; it goes on, but its journal does not
     clock.now += 10.0
     again = LivePackage(PackageOptions(), shelf, clock)
     await again.restore(from_elsewhere=True)
@@ -343,5 +343,5 @@ async def test_a_takeover_uses_no_name_that_the_dead_machine_may_have_shown(
     assert gaps[0] == "v-2.m4s"
     assert len(gaps) >= 1 + (5.01 - 4 + 10) / 2
     assert again.next == 2 + len(gaps)
-    live(again, kit, clock, 3.0)
+    await live(again, kit, clock, 3.0)
     assert f"v-{2 + len(gaps)}.m4s" in text(now(again, "v.m3u8"))

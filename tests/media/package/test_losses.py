@@ -90,7 +90,7 @@ async def publish(
         batch = [s for s in samples if limit - 2.0 <= s.dts / (90_000 if s.track == 1 else 48_000) < limit]
         if not msn:
             batch = [s for s in samples if s.dts / (90_000 if s.track == 1 else 48_000) < limit]
-        kit.feed(package, batch, clock)
+        await kit.feed(package, batch, clock)
         assert package.next == msn + 1
         await package.shelf.flush()
     disk.full = False
@@ -171,9 +171,9 @@ async def test_what_the_spool_has_no_room_for_is_a_gap(
 ) -> None:
     package = LivePackage(PackageOptions(), spool.shelf("live/1"), clock)
     package.on_tracks((kit.video_track(),))
-    kit.feed(package, kit.made_up(2.1, audio=0), clock)
-    kit.feed(package, kit.made_up(4.1, audio=0, start=2.1, size=30_000), clock)
-    kit.feed(package, kit.made_up(12.0, audio=0, start=6.2), clock)
+    await kit.feed(package, kit.made_up(2.1, audio=0), clock)
+    await kit.feed(package, kit.made_up(4.1, audio=0, start=2.1, size=30_000), clock)
+    await kit.feed(package, kit.made_up(12.0, audio=0, start=6.2), clock)
     lost = package.shelf.lost
     assert lost > 0
     gaps = [name for name, gap in listed(text(package, "v.m3u8")) if gap]
@@ -190,7 +190,7 @@ async def test_a_loss_heard_of_when_the_segment_is_sealed(
     """A disk so slow that it says so a minute later."""
     package = LivePackage(PackageOptions(), shelf, clock)
     package.on_tracks((kit.video_track(),))
-    kit.feed(package, kit.made_up(120.0, audio=0), clock)
+    await kit.feed(package, kit.made_up(120.0, audio=0), clock)
     package.lose(3)
     package.lose(3)
     package.lose(40)

@@ -202,8 +202,8 @@ async def test_a_killed_child_is_replaced_and_the_rung_goes_on_with_a_key_frame(
     take = keep(broadcast, "90p")
     await eventually(lambda: len(take.samples) == 10, within=60)
     os.kill(ladder.describe()["child"]["pid"], signal.SIGKILL)  # type: ignore[index]
-    await eventually(lambda: not ladder._ready)
-    await ready(ladder)
+    # Not "is it gone" first: without a back-off the next one may be there before anybody looks.
+    await eventually(lambda: ladder._child and ladder._child.restarts == 1 and ladder._ready, within=60)
     await feed(session, plain.samples[10:])
     await eventually(lambda: take.samples[-1].pts == plain.samples[-1].pts, within=60)
     assert [s.pts for s in take.samples] == [s.pts for s in (*plain.samples[:10], *plain.samples[30:])]
