@@ -80,7 +80,9 @@ class Receiving:
             if digest is not None:
                 await asyncio.to_thread(digest.update, block)
             await self._appender.write(block)
-            if digest is None and clock() - recorded > self._checkpoint:
+            # the end is recorded once, when all of it has been judged: from then on the upload is nobody's to write to
+            ends = self._at == self._end
+            if digest is None and not ends and clock() - recorded > self._checkpoint:
                 offset = await self._appender.checkpoint()
                 # of what is kept, not of what is on its way
                 await self._record(offset, self._head[:offset])
