@@ -106,10 +106,10 @@ async def test_an_edit_changes_what_is_sent_and_what_was_read(studio: Studio) ->
         ({"chapters": [{"start": 5, "title": "Late"}]}, "bad_chapters"),
         ({"chapters": [{"start": 0, "title": "A"}, {"start": 0, "title": "B"}]}, "bad_chapters"),
         ({"chapters": [{"start": 0, "title": "A"}, {"start": 100, "title": "After the end"}]}, "bad_chapters"),
-        ({"publish_at": "2020-01-01T00:00:00"}, "invalid"),
-        ({"publish_at": "9999-12-31T23:59:59-23:59"}, "invalid"),
-        ({"visibility": "everybody"}, "invalid"),
-        ({"state": "ready"}, "invalid"),
+        ({"publish_at": "2020-01-01T00:00:00"}, "invalid_request"),
+        ({"publish_at": "9999-12-31T23:59:59-23:59"}, "invalid_request"),
+        ({"visibility": "everybody"}, "invalid_request"),
+        ({"state": "ready"}, "invalid_request"),
     ]
     for body, code in wrong:
         assert (await ada.call("PUT", path, body, expect=422))["code"] == code, body
