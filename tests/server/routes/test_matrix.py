@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.server.routes.callers import Caller, Insiders, Outsiders
 from tests.server.routes.document import NOBODY, PARAMETER, Operation, operations_of
 from tests.server.routes.town import IN_BODIES, IN_QUERIES, KINDS, Person, Things, Town
@@ -27,14 +29,16 @@ PUBLIC_ACTS = {
 OFF_AIR = {
     "POST /api/v1/live/targets/{id}/start": "not_on_air",
     "POST /api/v1/live/targets/{id}/stop": "not_on_air",
+    "POST /api/v1/videos/{id}/retry": "not_failed",  # test_processing does it
     "POST /api/v1/live/{id}/whep": "unsupported_media_type",  # an offer is no JSON
     "PATCH /api/v1/live/{id}/whep/{session}": "no_such_session",
     "DELETE /api/v1/live/{id}/whep/{session}": "no_such_session",
     "PATCH /api/v1/live/whip/{session}": "no_such_session",
     "DELETE /api/v1/live/whip/{session}": "no_such_session",
 }
-"""What is answered to those who may, where it takes a publisher or a viewer who is connected: nobody here is. That
-they do their work is for test_restream, test_whep and test_whip."""
+"""What is answered to those who may, where it takes a publisher or a viewer who is connected, or a video that has
+failed: none here. That they do their work is for test_restream, test_whep, test_whip and test_processing."""
+TUS = "/api/v1/videos/tus"
 AT_THE_DOOR = ("This needs the permission", "This API key has not the scope", "API keys are not taken here")
 """A feature may say `forbidden` as well, of what is another's."""
 REFUSALS = {"unauthorized", "forbidden", "step_up_required", "not_yours", "not_found"}
@@ -56,6 +60,12 @@ class Matrix:
     async def ask(self, operation: Operation, caller: Caller, things: Things, last: str = "") -> Answer:
         """last: instead of the last thing of the path."""
         path, request = await self._addressed(operation, things, last)
+        if operation.path.startswith(TUS):
+            # without them an upload is not even looked for
+            request["headers"]["Tus-Resumable"] = "1.0.0"
+            if operation.in_path:
+                request["headers"] |= {"Upload-Offset": "0", "X-HTTP-Method-Override": "PATCH"}
+                request["headers"]["Content-Type"] = "application/offset+octet-stream"
         if caller.token:
             request["headers"]["Authorization"] = f"Bearer {caller.token}"
         async with self._town.http.request(
@@ -104,6 +114,7 @@ class Matrix:
         assert not self.wrong, f"{len(self.wrong)} of {self.statuses.total()}:\n" + "\n".join(self.wrong[:40])
 
 
+@pytest.mark.timeout(300)  # some two thousand requests, and passwords are slow on purpose
 async def test_every_route_for_every_caller(town: Town, record_property: Callable[[str, object], None]) -> None:
     document = await town.call("GET", "/openapi.json")
     operations, matrix = operations_of(document), Matrix(town)
