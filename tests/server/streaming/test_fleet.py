@@ -19,6 +19,7 @@ from tests.server.streaming.test_live import decode, is_state, media_playlist, s
 from tests.servers.redis import RedisServer
 from tests.support import eventually, free_port
 
+pytestmark = pytest.mark.timeout(300)  # two servers that start, and start again, on a machine that others use, too
 LEASE = 3
 
 

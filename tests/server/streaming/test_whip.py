@@ -183,6 +183,7 @@ LOSSES = [float(share) for share in os.environ.get("LOSS", "0.05").split(",")]
 """By hand: LOSS=0.01,0.05,0.1 with --log-cli-level=INFO shows what each does."""
 
 
+@pytest.mark.timeout(300)  # two peers, a network and an encoder: on a busy machine over a minute
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_what_is_lost_is_asked_for_again(streamer: User, publish: Publish, loss: float) -> None:
     """As many packets lost each way, and one in twenty late, before the server and behind it."""
@@ -194,7 +195,7 @@ async def test_what_is_lost_is_asked_for_again(streamer: User, publish: Publish,
     await on_air(streamer, started["id"])
     watching = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.servers.whep_player", started["playback"]["whep"],
-        "--through", str(network.port), "--seconds", "8",
+        "--through", str(network.port), "--seconds", "6",
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     said, _ = await watching.communicate()
