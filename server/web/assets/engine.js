@@ -8,6 +8,8 @@ import { Seats } from './seats.js';
 const BEHIND = 2.5; // s past the target at which a viewer who follows is taken back to the live edge
 const STEADY = 250; // ms between looks at the delay
 
+const opusPlays = () => Boolean((window.ManagedMediaSource ?? window.MediaSource)?.isTypeSupported('audio/mp4; codecs="opus"'));
+
 /** Fires: levels, level, trouble {message, fatal}, quiet (trouble is over), gone (404: nothing at this address). */
 export class Engine extends EventTarget {
   constructor(video) {
@@ -63,6 +65,7 @@ export class Engine extends EventTarget {
       liveSyncOnStallIncrease: 0.25,
       capLevelToPlayerSize: !live, // a live rung is encoded because it is asked for: only a thin line is a reason
       abrEwmaDefaultEstimate: 5_000_000,
+      audioPreference: opusPlays() ? { audioCodec: 'opus' } : undefined, // is there as it came; AAC would be made for us
       testBandwidth: false,
     });
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#say('levels'));
