@@ -18,7 +18,7 @@ from server.app import Server
 from server.commands import CANNOT_START, check_data_dir, in_words
 from server.demo import run_demo
 from server.settings import SettingError, Settings
-from server.wiring import CannotStart
+from server.wiring.choices import CannotStart
 
 log = logging.getLogger("server")
 

@@ -19,7 +19,7 @@ from server.kit.problems import Problem
 from server.kit.secrets import Secrets
 from server.settings import Settings
 from server.trust.audit.service import AuditLog
-from server.wiring import MIGRATIONS
+from server.wiring.choices import MIGRATIONS
 from storage.jobs import Jobs
 from storage.postgres import Database, migrate
 

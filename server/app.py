@@ -41,7 +41,7 @@ from server.streaming.whep import routes as whep
 from server.streaming.whip import routes as whip
 from server.trust.audit import routes as audit
 from server.web.routes import install_pages, not_found_page
-from server.wiring import Wiring
+from server.wiring.process import Wiring
 from storage.objects import StoreError
 from storage.postgres.database import DatabaseUnavailable
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import asyncpg
 
 from server.settings import SettingError, Settings
-from server.wiring import CannotStart
+from server.wiring.choices import CannotStart
 from storage.embedded import EmbeddedError, EmbeddedPostgres
 from storage.embedded.postgres import DATABASE, USER
 from storage.embedded.socket import PORT

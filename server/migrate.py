@@ -8,7 +8,7 @@ import asyncpg
 
 from server.commands import CommandError, database_address, run, say
 from server.settings import Settings
-from server.wiring import MIGRATIONS
+from server.wiring.choices import MIGRATIONS
 from storage.postgres import migrate
 from storage.postgres.migrations import migrate_back
 

@@ -12,7 +12,7 @@ import uvloop
 from server.commands import CANNOT_START, check_data_dir, in_words
 from server.kit.logs import configure
 from server.settings import SettingError, Settings
-from server.wiring import WorkerWiring
+from server.wiring.worker import WorkerWiring
 
 
 async def work(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.wiring import MIGRATIONS
+from server.wiring.choices import MIGRATIONS
 from storage.postgres import Database
 from storage.postgres.migrations import migrate, migrate_back
 from tests.server.community.conftest import Server, World

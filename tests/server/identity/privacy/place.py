@@ -20,7 +20,7 @@ from PIL import Image
 from server.app import build_app
 from server.identity.profile.avatars import FILES_JOB
 from server.settings import Settings
-from server.wiring import Wiring
+from server.wiring.process import Wiring
 from storage.jobs import Worker
 from tests.support import eventually
 

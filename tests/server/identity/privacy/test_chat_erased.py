@@ -11,8 +11,7 @@ import pytest
 
 from server.community.chat.personal import ChatData
 from server.settings import Settings
-from server.wiring import WorkerWiring
-from server.wiring.worker import People
+from server.wiring.worker import People, WorkerWiring
 from tests.realtime.stage import Client
 from tests.server.identity.privacy.place import Place, place
 from tests.servers.redis import RedisServer

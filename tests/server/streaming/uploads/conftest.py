@@ -14,7 +14,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from server.wiring import Wiring
+from server.wiring.process import Wiring
 from tests.conftest import S3
 from tests.server.identity.privacy.place import Person, Place, place
 from tests.support import eventually

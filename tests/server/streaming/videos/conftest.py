@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from server.streaming.videos.models import Failure, Pictures, Rendition, VideoState, Visibility, source_key
-from server.wiring import Wiring
+from server.wiring.process import Wiring
 from storage.objects import ObjectStore
 from tests.server.identity.privacy.place import Person, Place, place
 from tests.support import eventually
