@@ -152,7 +152,7 @@ async def test_a_refused_draft_stays_and_whom_it_concerns_is_told(browser: Brows
     await owner.page.get_by_role("button", name="Apply").click()
     await expect(viewer.page.locator(".chat-mode")).to_contain_text("one message each 3 s")
     await viewer.says("The first one")
-    await expect(viewer.page.locator(".chat-hint")).to_contain_text("Next message in")
+    await expect(viewer.page.locator("#chat-hint")).to_contain_text("Next message in")
     await viewer.seen.says("The second one")
     await expect(viewer.page.locator(".chat-trouble")).to_contain_text("You can send this in")
     await expect(viewer.page.locator(".chat-input")).to_have_value("The second one")

@@ -7,7 +7,7 @@ import { onChange, user } from './session.js';
 import { openSignIn } from './signin.js';
 
 const main = $('main');
-const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
+const METHODS = ['get', 'head', 'post', 'put', 'patch', 'delete', 'options'];
 
 async function open() {
   let description;
