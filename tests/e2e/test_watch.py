@@ -69,7 +69,7 @@ async def test_too_fast_says_when(browser: Browser, place: Place) -> None:
     here = await window(context, f"{place.http}/watch/{demo}")
     await expect(here.page.locator(".chat-input")).to_be_visible()
     trouble = here.page.locator(".chat-trouble")
-    for number in range(12):
+    for number in range(40):
         if await trouble.is_visible():
             break
         await here.says(f"message {number}")
