@@ -30,7 +30,7 @@ CHECKS_WITHIN = 600.0
 TESTS_WITHIN = 2400.0
 AGAIN_WITHIN = 900.0
 """Seconds. Far beyond what a slow machine takes; what goes beyond them hangs."""
-MOST_AGAIN = 20
+MOST_AGAIN = 30
 """Tests that are tried once more. More than that is no matter of two busy cores."""
 TESTS_FAILED = 1
 """The status of a pytest that ran to its end; conftest gives another when a worker died."""
