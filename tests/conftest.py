@@ -147,7 +147,7 @@ LOOP_GUARDED = (
 )
 """Folders whose tests run code of the event loop."""
 LOOP_EXEMPT = (
-    # These tests themselves work for over 20 ms in the loop: hundreds of sessions at once, a document's validation,
+    # These tests themselves work for over 50 ms in the loop: hundreds of sessions at once, a document's validation,
     # megabytes to send; under asyncio's debugger everything takes several times as long.
     "tests/realtime/test_hub.py",
     "tests/realtime/test_protocol.py",
@@ -222,8 +222,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-LOOP_MOST = 0.020
-"""Seconds of the processor that one step of the loop may take."""
+LOOP_MOST = 0.050
+"""Seconds of the processor that one step of the loop may take, half of what asyncio itself warns of; what serves a test
+in its own loop (a second server's document) takes up to 40 ms on a slow machine under the debugger."""
 PACE_STEPS, PACE_SECONDS = 20_000, 0.001
 """So many steps of a plain loop take so long on a core that is one's own."""
 
@@ -240,12 +241,11 @@ def pace() -> float:
 
 @pytest.fixture
 async def quick_loop(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """The test fails when one step of the event loop took over 20 ms of the processor, under asyncio's debugger.
+    """The test fails when one step of the event loop took over 50 ms of the processor, under asyncio's debugger.
 
     Asyncio's own warning reads the clock and blames a step for what other programs did meanwhile; the thread's
-    processor time does not, also when tests run side by side; how much work the core does in that time is looked at when
-    a step was too long. What waits instead of computing (a blocking call) is
-    found by ruff's ASYNC rules.
+    processor time does not, also when tests run side by side; how much work the core does in that time is looked at
+    when a step was too long. What waits instead of computing (a blocking call) is found by ruff's ASYNC rules.
     """
     # What PYTHONASYNCIODEBUG=1 would do: pytest-asyncio makes its loops without looking at the environment.
     asyncio.get_running_loop().set_debug(True)
