@@ -25,6 +25,10 @@ Found: TypeAlias = "list[tuple[str, int]]"
 """Keys and sizes; named here because the class has a method called list."""
 
 
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
+"""Another filesystem, one without hard links, a system that forbids them, or a file that has as many as it may."""
+
+
 class FolderStore:
     def __init__(self, root: Path, *, fsync: bool = False) -> None:
         self._root = root
@@ -64,6 +68,11 @@ class FolderStore:
     async def size(self, key: str) -> int | None:
         check_key(key)
         return await self._in_thread(lambda: self._size(key))
+
+    async def copy(self, source: str, destination: str) -> bool:
+        check_key(source)
+        check_key(destination)
+        return await self._in_thread(lambda: self._copy(source, destination))
 
     async def delete(self, keys: Collection[str]) -> None:
         for key in keys:
@@ -155,6 +164,27 @@ class FolderStore:
         finally:
             copy.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+
+    def _copy(self, source: str, destination: str) -> bool:
+        """Objects are replaced and never written into, so two names may be of one file."""
+        path = self._unfinished / f"{os.getpid()}-{next(self._numbers)}"
+        try:
+            if not (self._root / source).is_file():
+                return False
+            try:
+                os.link(self._root / source, path)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                shutil.copyfile(self._root / source, path)
+            self.place(destination, path)
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            if (self._root / source).is_file():
+                raise
+            return False  # deleted meanwhile
+        finally:
+            path.unlink(missing_ok=True)  # also when both were one file: a rename leaves it then
 
     def _get(self, key: str, start: int | None, end: int | None) -> bytes | None:
         try:

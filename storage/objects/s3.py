@@ -32,6 +32,9 @@ _MOST_PARTS = 9_000
 _QUICK = 64 * 1024
 """Up to this many bytes a digest is worked out in the loop."""
 _UPLOAD_ATTEMPTS = 3
+LARGEST_COPY = 5 * 1024**3
+"""Bytes that S3 copies in one request."""
+_COPIED_PART = 512 * 1024 * 1024
 _ABSENT = ("404", "NoSuchKey", "NotFound")
 
 
@@ -171,6 +174,23 @@ class S3Store:
             raise
         return int(answer["ContentLength"])
 
+    async def copy(self, source: str, destination: str) -> bool:
+        try:
+            with self.said(f"copy {check_key(source)} to {check_key(destination)}"):
+                await self.client.copy_object(
+                    Bucket=self._bucket, Key=destination, CopySource={"Bucket": self._bucket, "Key": source}
+                )
+        except StoreError as error:
+            code = code_of(error.__cause__)
+            if code in (*_ABSENT, "NoSuchBucket"):
+                return False
+            # above 5 GiB servers refuse, each with words of its own
+            size = await self.size(source) if isinstance(error.__cause__, ClientError) else None
+            if size is None or size <= LARGEST_COPY:
+                raise
+            await copy_in_parts(self, source, destination, size)
+        return True
+
     async def delete(self, keys: Collection[str]) -> None:
         wanted = [check_key(key) for key in keys]
         for at in range(0, len(wanted), 1000):
@@ -282,6 +302,35 @@ class S3Store:
             yield
         except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise StoreError(f"S3 {self._endpoint}: {what}: {error or type(error).__name__}") from error
+
+
+async def copy_in_parts(
+    store: S3Store, source: str, destination: str, size: int, part_size: int = _COPIED_PART
+) -> None:
+    """An object of `size` bytes by a multipart upload of ranges of it, one after the other. Raises StoreError."""
+    name = {"Bucket": store.bucket, "Key": destination}
+    origin = {"Bucket": store.bucket, "Key": source}
+    with store.said(f"copy {source} to {destination}"):
+        kind = (await store.client.head_object(**origin))["ContentType"]
+        upload = (await store.client.create_multipart_upload(**name, ContentType=kind))["UploadId"]
+        try:
+            parts = []
+            for number, at in enumerate(range(0, size, part_size), 1):
+                answer = await store.client.upload_part_copy(
+                    **name,
+                    UploadId=upload,
+                    PartNumber=number,
+                    CopySource=origin,
+                    CopySourceRange=f"bytes={at}-{min(at + part_size, size) - 1}",
+                )
+                tag = str(answer.get("CopyPartResult", {}).get("ETag") or "")
+                if not tag:  # small servers answer 200, with an empty part
+                    raise StoreError(f"{source} is too large for this store to copy")
+                parts.append({"PartNumber": number, "ETag": tag})
+            await store.client.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            await store.forget_upload(destination, upload)
+            raise
 
 
 def code_of(error: BaseException | None) -> str:

@@ -43,6 +43,10 @@ class ObjectStore(Protocol):
     async def size(self, key: str) -> int | None:
         """Bytes of the object; None when there is none."""
 
+    async def copy(self, source: str, destination: str) -> bool:
+        """Make one object the same as another, over whatever it was; the bytes do not come through here where the store
+        can do it itself. Each is deleted by itself. False, and nothing done: there is no such source."""
+
     async def delete(self, keys: Collection[str]) -> None:
         """Remove these; one that is not there is no error."""
 

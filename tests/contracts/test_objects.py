@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from storage.objects import BadKey, ObjectStore, StoreError
 from storage.objects.folder import FolderStore
-from storage.objects.s3 import S3Store
+from storage.objects.s3 import S3Store, copy_in_parts
 from tests.conftest import S3
 
 
@@ -103,6 +105,55 @@ async def test_listed_in_order(store: ObjectStore) -> None:
     assert [key for key, _ in await _keys(store, "live/1")] == ["live/1/a", "live/1/b", "live/10/a"]
     assert len(await _keys(store, "")) == 5
     assert await _keys(store, "none/") == []
+
+
+async def test_copied(store: ObjectStore) -> None:
+    """Each lives by itself: neither a new body nor the end of one is seen in the other."""
+    await store.put("live/1/v-0.m4s", b"one", "video/mp4")
+    await store.put("videos/1/v-0.m4s", b"an older one", "video/mp4")
+    assert await store.copy("live/1/v-0.m4s", "videos/1/v-0.m4s")
+    assert await store.copy("live/1/v-0.m4s", "videos/1/v-0.m4s")  # again, as after a crash
+    assert await store.get("videos/1/v-0.m4s") == b"one"
+    await store.put("live/1/v-0.m4s", b"another", "video/mp4")
+    assert await store.get("videos/1/v-0.m4s") == b"one"
+    await store.delete_prefix("live/1/")
+    assert await store.get("videos/1/v-0.m4s") == b"one"
+    assert await _keys(store, "") == [("videos/1/v-0.m4s", 3)]
+
+
+async def test_what_is_not_there_is_not_copied(store: ObjectStore) -> None:
+    await store.put("c/there", b"x", "text/plain")
+    for source in ("c/none", "c", "c/there/below"):
+        assert not await store.copy(source, "c/new")
+    assert await _keys(store, "c") == [("c/there", 1)]
+    for source, destination in (("../x", "c/new"), ("c/there", "../x"), ("c/there", "")):
+        with pytest.raises(BadKey):
+            await store.copy(source, destination)
+
+
+async def test_copied_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another filesystem, or on one that has none."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    store = FolderStore(tmp_path)
+    await store.start()
+    await store.put("a", b"x" * 70_000, "video/mp4")
+    monkeypatch.setattr(os, "link", refuse)
+    assert await store.copy("a", "below/b")
+    assert await store.get("below/b") == b"x" * 70_000
+    assert not list((tmp_path / ".unfinished").iterdir())
+
+
+async def test_what_a_store_cannot_copy_in_parts_is_an_error(store: ObjectStore) -> None:
+    """rclone makes an empty part of what it should copy: that is no object of the right name with nothing in it."""
+    if not isinstance(store, S3Store):
+        pytest.skip("only S3 has parts")
+    await store.put("long", b"x" * 11_000_000, "video/mp4")
+    with pytest.raises(StoreError, match="too large"):
+        await copy_in_parts(store, "long", "copy", 11_000_000, 5 * 1024 * 1024)
+    assert await store.size("copy") is None
 
 
 async def test_deleted(store: ObjectStore) -> None:
