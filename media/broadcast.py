@@ -45,7 +45,12 @@ class Reader(Protocol):
     """What a broadcast feeds. No method may block or raise; one that raises is taken off the broadcast and logged."""
 
     def on_tracks(self, tracks: tuple[Track, ...]) -> None:
-        """A new timeline starts: a new publisher, a changed configuration, or a clock that jumped."""
+        """A new timeline starts: a new publisher, another codec or track, or a clock that jumped."""
+        ...
+
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        """The picture's configuration is another from the next sample on, which is a key frame (see Track.continues):
+        a sender that changes the size of its picture. The timeline goes on."""
         ...
 
     def on_samples(self, batch: Sequence[Sample]) -> None: ...
@@ -211,6 +216,13 @@ class Broadcast:
         else:
             self._watcher.on_tracks(self)
 
+    def _change(self, tracks: tuple[Track, ...]) -> None:
+        """The timeline and all that is derived go on."""
+        self.tracks = tracks
+        self.gop = []
+        self._each(lambda reader: reader.on_change(tracks))
+        self._watcher.on_tracks(self)
+
     def _samples(self, batch: Sequence[Sample]) -> None:
         self.last_media = time.monotonic()
         self.health.on_samples(batch)
@@ -288,18 +300,26 @@ class PublisherSession:
         self._held_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._stale = False
+        self._changed = False
         self._derived: list[Derived] = []
 
     def track(self, track: Track) -> None:
-        if self.closed or self._tracks.get(track.id) == track:
+        before = self._tracks.get(track.id)
+        if self.closed or before == track:
             return
         self._tracks[track.id] = track
-        self._stale = True
+        if self.started and before is not None and track.continues(before):
+            self._changed = True
+        else:
+            self._stale = True
 
     def samples(self, batch: Sequence[Sample]) -> None:
         if self.closed or not batch:
             return
         if self.started and not self._stale:
+            if self._changed:
+                self._changed = False
+                self._broadcast._change(self._all())
             self._broadcast._samples(batch)
             return
         if self.started:
@@ -350,11 +370,13 @@ class PublisherSession:
 
     def _begin(self, batch: Sequence[Sample]) -> None:
         """Start a timeline. A new header applies to the whole batch: ingest flushes before it announces one."""
-        self._stale = False
-        tracks = tuple(self._tracks[id] for id in sorted(self._tracks))
-        self._broadcast._start(self, tracks)
+        self._stale = self._changed = False
+        self._broadcast._start(self, self._all())
         self.started = True
         self._broadcast._samples(batch)
+
+    def _all(self) -> tuple[Track, ...]:
+        return tuple(self._tracks[id] for id in sorted(self._tracks))
 
 
 class Derived:
@@ -547,6 +569,9 @@ class QueueReader:
         self._waiting_for_key = self._has_video
         self._queue.append(tracks)
         self._wake.set()
+
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        self.on_tracks(tracks)
 
     def on_samples(self, batch: Sequence[Sample]) -> None:
         for sample in batch:

@@ -60,6 +60,11 @@ class Track:
     def kind(self) -> Kind:
         return self.codec.kind
 
+    def continues(self, before: Track) -> bool:
+        """Whether this is the same picture in another configuration, such as another size: then the timeline goes on.
+        Sound is not cut where a picture begins, and what has another codec or clock is another stream."""
+        return self.kind is Kind.VIDEO and (self.codec, self.timescale) == (before.codec, before.timescale)
+
 
 class Sample(NamedTuple):
     """One coded frame: times in ticks of its track, from a start of the publisher's choosing.

@@ -135,6 +135,20 @@ class Feed:
                 self.problem = problem
         self._on_change(self)
 
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        """The clock, and what viewers have, go on; B-frames are looked for anew."""
+        track = next((t for t in tracks if t.kind is self.kind), None)
+        if track is None or track == self.track:
+            return
+        self.track, self._packetise, self.problem = track, None, None
+        self._forget()
+        self._seen = 0
+        try:
+            self._packetise = packetiser_of(track)
+        except NotPlayable as problem:
+            self.problem = problem
+            self._on_change(self)
+
     def on_samples(self, batch: Sequence[Sample]) -> None:
         track, packetise = self.track, self._packetise
         if track is None or packetise is None:

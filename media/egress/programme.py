@@ -159,6 +159,9 @@ class Programme:
         self.clock.restart()
         self._find_sound()
 
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        """The clock goes on."""
+
     def on_samples(self, batch: Sequence[Sample]) -> None:
         """Feeds read for themselves."""
 

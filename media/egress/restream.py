@@ -438,6 +438,9 @@ class _Presence:
     def on_tracks(self, tracks: tuple[Track, ...]) -> None:
         self._running.set()
 
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        pass
+
     def on_samples(self, batch: Sequence[Sample]) -> None:
         pass
 

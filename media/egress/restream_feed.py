@@ -87,6 +87,14 @@ class Feed:
         if self._holding:
             self._timer = asyncio.get_running_loop().call_later(SOUND_WAIT, self._without_sound)
 
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        """A picture in another configuration; the sound that is made goes on."""
+        self._picture = tuple(track for track in tracks if track.id != self._without)
+        if self._holding:
+            return
+        made = self._lease.derived.current if self._without and self._lease is not None else None
+        self._queue.on_change(self._picture if made is None else (*self._picture, made))
+
     def on_samples(self, batch: Sequence[Sample]) -> None:
         if self._holding:
             return
@@ -160,6 +168,9 @@ class _Sound:
 
     def on_tracks(self, tracks: tuple[Track, ...]) -> None:
         self._feed.on_sound(tracks[0])
+
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        pass  # only pictures change so
 
     def on_samples(self, batch: Sequence[Sample]) -> None:
         self._feed.on_sound_samples(batch)

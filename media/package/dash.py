@@ -75,6 +75,8 @@ class Timeline:
             start = min(piece.start / piece.scale for piece in media.values())
             if run is None or run.session != session:
                 start = min(start, base) if start - base < 0.1 else start
+            elif run.next == msn:
+                run.end = start  # it goes on in another configuration, without a hole
             run = Run(msn, session, start, ours, msn, msn)
             self.runs.append(run)
         run.next = msn + 1

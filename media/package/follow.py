@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from media.package.sample_entries import in_band
 from media.package.segmenter import SEGMENT_BYTES, Cuts, OpenTrack, Segmenter, Sink
 from media.samples import Sample, Track
 
@@ -27,14 +28,18 @@ class FollowSegmenter(Segmenter):
         steps: int,
         frame: float,
         sequence: int,
+        changed: bool,
     ) -> None:
         """msn: of the source's segment that its first sample belongs to; base: where that begins, s. steps: of 40 ms,
-        from the publisher's clock to the timeline. frame: s. sequence: number of the first fragment."""
+        from the publisher's clock to the timeline. frame: s. sequence: number of the first fragment.
+        changed: as of a Segmenter."""
         super().__init__([(letter, track)], sink, cuts, msn=msn, base=base, sequence=sequence)
         self._held = None
         shift = steps * track.timescale // 25
         self._track = OpenTrack(letter, track, shift, msn, round(base * track.timescale), sequence)
         self._track.fix(frame, cuts.part_target)
+        if changed:
+            self._track.sets = in_band(track)
         self._open = {track.id: self._track}
         self.left = False  # nothing comes any more: it ends with the open segment
 

@@ -107,6 +107,9 @@ class Following:
         self.track, self.letter = track, letter_of(track.kind, self.derived.name)
         self._clear()
 
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        self.on_tracks(tracks)
+
     def on_samples(self, batch: Sequence[Sample]) -> None:
         self._held.extend(batch)
         self._held_bytes += sum([len(sample.data) for sample in batch])
@@ -341,6 +344,7 @@ class Followers:
             steps=steps,
             frame=frame,
             sequence=self._sequences.get(letter, 1),
+            changed=package.configurations(letter) > 1,
         )
         for number, began in sorted(self._began.items()):
             if number > msn:
@@ -445,6 +449,9 @@ class Followers:
             self._release(letter)
 
     # Sink of the segmenters
+
+    def on_changed(self, letter: str, track: Track) -> None:
+        raise AssertionError("a derived rendition begins anew with another configuration")
 
     def on_part_target(self, seconds: float) -> None:
         raise AssertionError("a derived rendition has the source's part target")

@@ -116,12 +116,24 @@ class LivePackage:
         self.current = {}
         if not self.origin:
             self._start()
-        for letter, track in self._tracks:
-            self.current[letter] = self.init(letter, track)
+        self._configure()
+        for letter, _ in self._tracks:
             if letter not in self.renditions:
                 self._rendition(letter)
         self.followers.on_tracks(tracks)
         self.desk.stale_index()
+
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        """The same timeline, with a segment that begins at the next key frame."""
+        if self.ended or not self._tracks:
+            return
+        self._tracks = [("v" if t.kind is Kind.VIDEO else "a", t) for t in tracks]
+        if self.segmenter is None:
+            self._configure()
+        for letter, track in self._tracks:
+            if self.segmenter is not None and letter == "v":
+                self.segmenter.change(track)
+        self.followers.on_tracks(tracks)
 
     def on_samples(self, batch: Sequence[Sample]) -> None:
         if self.ended or not self._tracks:
@@ -138,6 +150,7 @@ class LivePackage:
             # a hole too long to list as gaps: the same tracks on a new timeline
             batch = batch[used:]
             self._close_session()
+            self._configure()
             self._session += 1
             self._session_first = self.next
 
@@ -320,6 +333,14 @@ class LivePackage:
         self.desk.keep(init.name, letter, data)
         return init
 
+    def configurations(self, letter: str) -> int:
+        """How many there were so far, at least."""
+        return self._numbers.get(letter, 0)
+
+    def _configure(self) -> None:
+        for letter, track in self._tracks:
+            self.current[letter] = self.init(letter, track)
+
     def _rendition(self, letter: str, first: int | None = None, discontinuities: int | None = None) -> None:
         options = self.options
         if discontinuities is None:
@@ -351,7 +372,10 @@ class LivePackage:
         options = self.options
         cuts = Cuts(options.segment_seconds, options.target_duration, options.part_seconds, self.part_target)
         self.followers.on_session(self.next, self._base)
-        self.segmenter = Segmenter(self._tracks, self, cuts, msn=self.next, base=self._base, sequence=self._sequence)
+        self.segmenter = Segmenter(
+            self._tracks, self, cuts, msn=self.next, base=self._base, sequence=self._sequence,
+            changed=self.configurations("v") > 1,
+        )  # fmt: skip
 
     def _close_session(self) -> None:
         segmenter = self.segmenter
@@ -405,6 +429,10 @@ class LivePackage:
         return segment.discontinuity if segment is not None else msn == self._session_first and msn > 0
 
     # Sink of the segmenter
+
+    def on_changed(self, letter: str, track: Track) -> None:
+        self.current[letter] = self.init(letter, track)
+        self.desk.stale_index()
 
     def on_part_target(self, seconds: float) -> None:
         self.part_target = seconds

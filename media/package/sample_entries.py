@@ -1,4 +1,4 @@
-"""Sample entries: how the decoder configuration of each codec stands in an init segment.
+"""Sample entries: how the decoder configuration of each codec stands in an init segment, and before a key frame.
 
 Pure functions from a Track to bytes. avc1 and hvc1: ISO/IEC 14496-15; av01: AV1-ISOBMFF; vp09: VP Codec ISO Media File
 Format Binding; mp4a: ISO/IEC 14496-14; Opus: the Opus-in-ISOBMFF encapsulation.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 
 from media.package.colour import Picture, picture_of
+from media.protocols.errors import MediaError
+from media.protocols.h26x import hevc_sets, parameter_sets
 from media.samples import Codec, Track
 
 
@@ -34,6 +36,23 @@ def sample_entry(track: Track) -> bytes:
             return _audible(track, b"mp4a", track.sample_rate, _esds(track.config))
         case Codec.OPUS:
             return _audible(track, b"Opus", 48_000, box(b"dOps", _dops(track)))
+
+
+def in_band(track: Track) -> bytes:
+    """The parameter sets as they stand in a sample: players that read one init segment alone (libavformat) find there
+    what changed since. Empty for codecs whose key frames say it anyway, and for a configuration that is damaged."""
+    config = track.config
+    try:
+        if track.codec is Codec.H264:
+            sps, pps = parameter_sets(config)
+            units, size = [*sps, *pps], (config[4] & 3) + 1
+        elif track.codec is Codec.HEVC:
+            units, size = hevc_sets(config), (config[21] & 3) + 1
+        else:
+            return b""
+        return b"".join([len(unit).to_bytes(size, "big") + unit for unit in units])
+    except (MediaError, OverflowError):
+        return b""
 
 
 def _visual(track: Track, kind: bytes, config_kind: bytes, config: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 A Segmenter lives as long as one timeline (from on_tracks to the next one, or the end); the package makes the next. It
 owns the open part of each track and knows where segments end; everything finished goes to its Sink at once, within the
-call that brought the last frame.
+call that brought the last frame. Where the picture's configuration changes within a timeline a segment ends, too.
 
 All tracks share the segment numbers (msn): segment n covers the same time in each. Video leads: a segment ends at the
 first key frame after `segment_seconds`. What would exceed the target duration is cut without a key frame, and a track
@@ -21,6 +21,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from media.package.cmaf import fragment
+from media.package.sample_entries import in_band
 from media.package.timing import SHORTEST, fits, frame_duration, mean_distance, part_target
 from media.samples import Codec, Kind, Sample, Track
 
@@ -69,6 +70,10 @@ class Sink(Protocol):
         """A track's share of a segment is closed. Ticks; gap: it has no media. forced: cut without a key frame."""
         ...
 
+    def on_changed(self, letter: str, track: Track) -> None:
+        """What follows of this track has another configuration; the segment before it is closed."""
+        ...
+
     def on_boundary(self, msn: int, end: float) -> None:
         """Segment msn ends there in all tracks, s; said once, before any of them closes it."""
         ...
@@ -88,14 +93,16 @@ class OpenTrack:
     """One track of a timeline: its open part, and where its open segment began."""
 
     __slots__ = (
-        "awaits_key", "begun", "bytes", "cursor", "datas", "distance", "dropped", "earliest", "expected", "half",
-        "keys", "last", "last_key", "letter", "longest", "mark", "msn", "offsets", "predicted", "scale", "sequence",
-        "shift", "shortest", "start", "started", "times", "track", "video", "weight",
+        "awaits_key", "becomes", "begun", "bytes", "cursor", "datas", "distance", "dropped", "earliest", "expected",
+        "half", "keys", "last", "last_key", "letter", "longest", "mark", "msn", "offsets", "predicted", "scale",
+        "sequence", "sets", "shift", "shortest", "start", "started", "times", "track", "video", "weight",
     )  # fmt: skip
 
     def __init__(self, letter: str, track: Track, shift: int, msn: int, start: int, sequence: int) -> None:
         self.letter = letter
         self.track = track
+        self.becomes: Track | None = None  # what it is from its next key frame on
+        self.sets = b""  # before each key frame
         self.video = track.kind is Kind.VIDEO
         self.awaits_key = self.video
         self.scale = track.timescale
@@ -170,9 +177,11 @@ class Segmenter:
         msn: int,
         base: float,
         sequence: int = 1,
+        changed: bool = False,
     ) -> None:
         """tracks: letter and track. msn: of the first segment. base: where the timeline begins, s, a multiple of 0.04
-        so that it is a whole number of ticks in every timescale. sequence: number of the first fragment."""
+        so that it is a whole number of ticks in every timescale. sequence: number of the first fragment. changed: there
+        were other configurations of the picture before; its key frames then carry their parameter sets."""
         self.part_target = cuts.part_target
         self.forced = 0
         self.bytes = 0
@@ -182,6 +191,7 @@ class Segmenter:
         self._msn = msn
         self._base = base
         self._sequence = sequence
+        self._changed = changed
         self._open: dict[int, OpenTrack] = {}
         self._lead: OpenTrack | None = None
         self._held: list[Sample] | None = []
@@ -208,6 +218,21 @@ class Segmenter:
             elif not self._take(track, sample):
                 return number
         return len(batch)
+
+    def change(self, track: Track) -> None:
+        """The picture is this track from its next key frame on."""
+        self._changed = True
+        self._tracks = [(letter, track if old.id == track.id else old) for letter, old in self._tracks]
+        if self._held:
+            held, self._held = self._held, None
+            self._begin(held)
+        opened = self._open.get(track.id)
+        if opened is not None:
+            opened.becomes, opened.awaits_key = track, True
+            return
+        for letter, new in self._tracks:
+            if new is track:
+                self._sink.on_changed(letter, track)
 
     def flush(self) -> int:
         """Close everything that is open; returns the msn after the last."""
@@ -302,7 +327,9 @@ class Segmenter:
             frames[track.id] = _frame(track, samples)
             shift = steps * track.timescale // 25
             start = round(self._base * track.timescale)
-            self._open[track.id] = OpenTrack(letter, track, shift, self._msn, start, self._sequence)
+            opened = self._open[track.id] = OpenTrack(letter, track, shift, self._msn, start, self._sequence)
+            if self._changed:
+                opened.sets = in_band(track)
         video = next((frames[t.id] for _, t in self._tracks if t.kind is Kind.VIDEO), None)
         audio = next((frames[t.id] for _, t in self._tracks if t.kind is Kind.AUDIO), None)
         self._fix_target(video, audio)
@@ -356,10 +383,16 @@ class Segmenter:
                 track.distance = dts - track.last_key
             track.last_key = dts
         self._advance(track, dts, key)
+        if track.becomes is not None:
+            track.track, track.becomes = track.becomes, None
+            track.sets = in_band(track.track)
+            self._sink.on_changed(track.letter, track.track)
         self._append(track, dts, pts, key, sample.data)
         return True
 
     def _append(self, track: OpenTrack, dts: int, pts: int, key: bool, data: bytes) -> None:
+        if track.sets and key:
+            data = track.sets + data
         times = track.times
         predicted = track.predicted
         if times:
@@ -400,14 +433,17 @@ class Segmenter:
         now = dts / track.scale
         while True:
             end = self._ends.get(track.msn)
+            changes = track.becomes is not None and track.started
             if end is not None:
-                if now < end - track.half / track.scale and track.weight <= SEGMENT_BYTES:
+                if now < end - track.half / track.scale and track.weight <= SEGMENT_BYTES and not changes:
                     return
                 self._close_segment(track, dts, forced=False)
                 continue
             age = now - self._began
             most = self._cuts.target + (track.half / track.scale if track is self._lead else AUDIO_SLACK)
-            if key and track is self._lead and self._cuts.segment - KEY_SLACK <= age <= most:
+            if changes and age <= most:
+                at, forced = max(now, self._began + LEAST), False
+            elif key and track is self._lead and self._cuts.segment - KEY_SLACK <= age <= most:
                 at, forced = now, False
             elif track.weight > SEGMENT_BYTES:
                 at, forced = max(now, self._began + LEAST), True

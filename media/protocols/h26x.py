@@ -56,6 +56,23 @@ def parameter_sets(config: bytes) -> tuple[list[bytes], list[bytes]]:
     return found
 
 
+def hevc_sets(config: bytes) -> list[bytes]:
+    """The parameter sets of an HEVCDecoderConfigurationRecord, in its order. Raises MediaError."""
+    if len(config) < 23:
+        raise MediaError("a video sequence header ends too early")
+    units: list[bytes] = []
+    at = 23
+    for _ in range(config[22]):
+        if at + 3 > len(config):
+            raise MediaError("a video sequence header ends too early")
+        count = int.from_bytes(config[at + 1 : at + 3], "big")
+        at += 3
+        for _ in range(count):
+            units.append(_unit(config, at))
+            at += 2 + len(units[-1])
+    return units
+
+
 def build_avcc(sps: Sequence[bytes], pps: Sequence[bytes]) -> bytes:
     """AVCDecoderConfigurationRecord for NAL units with lengths of four bytes. Raises MediaError."""
     if not sps or not pps or len(sps) > 31 or len(pps) > 255:

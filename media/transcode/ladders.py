@@ -213,6 +213,7 @@ class Ladder:
         self._steps: list[Step] = []
         self._refused = ""
         self._number = 0
+        self._former = 0  # of the same clock, before the source changed
         self._ready = False
         self._skipping = False
         self._sent = self._came = 0  # pts of the newest frame that was sent, and of the newest that came back
@@ -281,6 +282,17 @@ class Ladder:
     # Reader of the broadcast
 
     def on_tracks(self, tracks: tuple[Track, ...]) -> None:
+        self._rate = 0.0
+        self._restart()
+        self._look_at(tracks)
+        self._begin()
+
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        """A decoder that knows the new configuration; what the one before it has not given out yet still counts."""
+        self._look_at(tracks)
+        self._begin(anew=False)
+
+    def _look_at(self, tracks: tuple[Track, ...]) -> None:
         source = next((track for track in tracks if track.kind is Kind.VIDEO), None)
         self._source = source if source is not None and source.codec in DECODERS else None
         self._steps, self._refused = [], ""
@@ -290,11 +302,8 @@ class Ladder:
             colour = picture_of(self._source.codec, self._source.config).colour
             if colour is not None and colour[1] in HDR:
                 self._refuse("it has a high dynamic range")
-        self._rate = 0.0
-        self._restart()
         for name in [name for name in self._makings if all(step.name != name for step in self._possible())]:
             self.drop(name)
-        self._begin()
 
     def on_samples(self, batch: Sequence[Sample]) -> None:
         if not self._ready or self._source is None:
@@ -333,7 +342,7 @@ class Ladder:
 
     def on_message(self, message: bytes) -> None:
         made = self._decode(message)
-        if made.number != self._number:
+        if made.number not in (self._number, self._former):
             return  # of a timeline that is over
         if isinstance(made, Refused):
             self._refuse(made.words)
@@ -348,17 +357,21 @@ class Ladder:
     def _restart(self) -> None:
         """The source is on another clock from here on."""
         self._number += 1
+        self._former = 0
         for making in self._makings.values():
             making.restart()
             making.last = -(1 << 62)
 
-    def _begin(self) -> None:
+    def _begin(self, *, anew: bool = True) -> None:
+        """anew: with what is kept since the last key frame, or one that is asked for; else one is on its way."""
         source = self._source
         if source is None or not self._ready or self._child is None or not self._makings:
             return
+        self._former = 0 if anew else self._number
         self._number += 1
-        for making in self._makings.values():
-            making.restart()
+        if anew:
+            for making in self._makings.values():
+                making.restart()
         self._tell_rungs()
         self._child.send(self._encode(Begin(self._number, source.codec.value, source.config, source.frame_rate)))
         self._settle()
@@ -370,7 +383,8 @@ class Ladder:
             self._send([(s.dts, s.pts, s.key, bytes(s.data)) for s in gop])
         else:
             self._sent = self._came = 0
-            self.broadcast.want_key()
+            if anew:
+                self.broadcast.want_key()
 
     def _send(self, frames: list[tuple[int, int, bool, bytes]]) -> None:
         assert self._child is not None

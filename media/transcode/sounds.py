@@ -165,6 +165,9 @@ class Conversion:
         self._number += 1
         self._begin()
 
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        pass  # of the picture alone
+
     def on_samples(self, batch: Sequence[Sample]) -> None:
         source = self._source
         if source is None or not self._ready:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,9 @@ class Log:
 
     def on_tracks(self, *args: object) -> None:
         self.said.append(("tracks", tuple(t.id for t in args[0]) if isinstance(args[0], tuple) else "watcher"))
+
+    def on_change(self, tracks: tuple[Track, ...]) -> None:
+        self.said.append(("change", tuple(t.width for t in tracks)))
 
     def on_samples(self, batch: Sequence[Sample]) -> None:
         self.said.append(("samples", [s.dts for s in batch]))
@@ -131,6 +135,36 @@ async def test_an_equal_header_changes_nothing() -> None:
     session.track(VIDEO)
     session.samples([frame(1, 3000)])
     assert [entry for entry in reader.said if entry[0] == "tracks"] == [("tracks", (1, 2))]
+
+
+async def test_the_same_picture_in_another_size_goes_on_and_another_codec_begins_anew() -> None:
+    watcher, reader = Log(), Log()
+    broadcast = Broadcast("b", watcher)
+    broadcast.add(reader)
+    session = broadcast.open(request())
+    session.track(VIDEO)
+    session.track(AUDIO)
+    session.samples([frame(1, 0, key=True)])
+    rung = broadcast.derive("480p")
+    assert rung.track(VIDEO)
+    session.track(replace(VIDEO, config=b"w", width=640, height=360))
+    assert reader.said[2:] == []  # it begins with its first frame
+    session.samples([frame(1, 3000, key=True)])
+    assert reader.said[2:] == [("change", (640, 0)), ("samples", [3000])]
+    assert watcher.said == ["live", ("tracks", "watcher")]
+    assert rung.current == VIDEO
+    assert broadcast.last_key is not None
+    assert broadcast.last_key[0].width == 640
+    del reader.said[:]
+    # sound is not cut where a picture begins; another codec is another stream; a clock that jumped is more than a size
+    for track in (replace(AUDIO, channels=1), replace(VIDEO, codec=Codec.HEVC)):
+        session.track(track)
+        session.samples([frame(1, 6000, key=True)])
+    session.track(replace(VIDEO, codec=Codec.HEVC, width=640))
+    session.restart()
+    session.samples([frame(1, 9000, key=True)])
+    assert [entry for entry in reader.said if entry[0] != "samples"] == [("tracks", (1, 2))] * 3
+    assert rung.current is None
 
 
 async def test_a_second_publisher_takes_over_and_the_first_is_told() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import av
 import pytest
+from aiohttp import web
 
-from media.package import LivePackage, PackageOptions
+from media.package import Answer, LivePackage, PackageOptions
 from media.samples import VIDEO_TIMESCALE, Codec, Sample, Track
 from tests.av1 import encode_av1
 
@@ -292,6 +294,30 @@ def _encode_audio(seconds: float, name: str, rate: int, delay: float) -> tuple[T
     return Track(2, codec, rate, config, text, sample_rate=rate, channels=2), samples
 
 
+@contextlib.asynccontextmanager
+async def served(package: LivePackage) -> AsyncIterator[str]:
+    """The package over HTTP, for programs: the address of its files, which any page may read."""
+
+    async def serve(request: web.Request) -> web.Response:
+        answer = package.answer(request.match_info["name"], request.query)
+        answer = answer if isinstance(answer, Answer) else await answer
+        body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+        headers = {"Content-Type": answer.content_type, "Access-Control-Allow-Origin": "*"}
+        if answer.gzip is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body, headers["Content-Encoding"] = answer.gzip, "gzip"
+        return web.Response(status=answer.status, body=body, headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/{name}", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
 class Run(NamedTuple):
     """One fragment as a reader sees it."""
 
@@ -373,6 +399,7 @@ def kit() -> SimpleNamespace:
         made_up=made_up,
         feed=feed,
         encode=encode,
+        served=served,
         boxes=boxes,
         fragments=fragments,
     )

@@ -10,9 +10,8 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from aiohttp import web
 
-from media.package import Answer, LivePackage, PackageOptions
+from media.package import LivePackage, PackageOptions
 from media.samples import Kind
 
 CODECS = [
@@ -73,28 +72,12 @@ async def test_the_ffmpeg_program_plays_the_live_and_the_recorded_playlists(
     play(package, media)
     await package.finish()
 
-    async def serve(request: web.Request) -> web.Response:
-        answer = package.answer(request.match_info["name"], request.query)
-        answer = answer if isinstance(answer, Answer) else await answer
-        body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
-        headers = {"Content-Type": answer.content_type}
-        if answer.gzip is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
-            body, headers["Content-Encoding"] = answer.gzip, "gzip"
-        return web.Response(status=answer.status, body=body, headers=headers)
-
-    app = web.Application()
-    app.router.add_get("/{name}", serve)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    try:
+    async with kit.served(package) as address:
         for name in ("index.m3u8", "recording.m3u8", "recording.mpd"):
             start = ["-live_start_index", "0"] if name.endswith("m3u8") else []
             process = await asyncio.create_subprocess_exec(
                 ffprobe, "-v", "error", *start, "-show_entries", "packet=codec_type,pts_time,size", "-of", "csv=p=0",
-                f"http://127.0.0.1:{port}/{name}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                f"{address}/{name}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             out, err = await asyncio.wait_for(process.communicate(), 60)
             assert process.returncode == 0, err.decode()
@@ -113,8 +96,6 @@ async def test_the_ffmpeg_program_plays_the_live_and_the_recorded_playlists(
             true = {t.kind: min(s.pts for s in media.samples if s.track == t.id) / t.timescale for t in media.tracks}
             # sound and picture keep their distance to within a sample
             assert abs((first[Kind.VIDEO] - first[Kind.AUDIO]) - (true[Kind.VIDEO] - true[Kind.AUDIO])) < 1024 / 48_000
-    finally:
-        await runner.cleanup()
 
 
 async def test_colour_and_pixel_shape_stand_in_the_init_segment(

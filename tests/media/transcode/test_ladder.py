@@ -69,6 +69,10 @@ def pictures(track: Track, samples: Sequence[Sample]) -> list[tuple[int, int, in
     return found
 
 
+def later(samples: Sequence[Sample], ticks: int) -> list[Sample]:
+    return [s._replace(dts=s.dts + ticks, pts=s.pts + ticks) for s in samples]
+
+
 async def ready(ladder: Ladder) -> None:
     await eventually(lambda: ladder._ready, within=60)
 
@@ -233,12 +237,23 @@ async def test_a_source_that_changes_its_size_and_one_that_is_broken(ladders: La
     assert ladder._child.restarts == 0
     upright = await asyncio.to_thread(encode, 1.0, audio="", gop=30, options={"bf": "0"}, size=(180, 240))
     session.track(upright.tracks[0])
-    await feed(session, upright.samples)
-    await eventually(lambda: len(take.tracks) == 2 and take.samples[-1].pts == upright.samples[-1].pts, within=60)
+    following = later(upright.samples, plain.samples[60].dts)
+    await feed(session, following)
+    await eventually(lambda: len(take.tracks) == 2 and take.samples[-1].pts == following[-1].pts, within=60)
     assert (take.tracks[1].width, take.tracks[1].height) == (90, 120)
+    # the clock goes on, and what was being made of the size before is not lost
+    assert not take.interrupted
+    assert {s.pts for s in following} <= {s.pts for s in take.samples}
+    # in the same shape: one picture after the other, with the parameter sets that players have
+    wide = await asyncio.to_thread(encode, 1.0, audio="", gop=30, options={"bf": "0"}, size=(240, 320))
+    session.track(wide.tracks[0])
+    last = later(wide.samples, following[-1].dts + 3000)
+    await feed(session, last)
+    await eventually(lambda: take.samples[-1].pts == last[-1].pts, within=60)
+    assert len(take.tracks) == 2
     small = await asyncio.to_thread(encode, 0.2, audio="", options={"bf": "0"}, size=(128, 72))
     session.track(small.tracks[0])
-    await feed(session, small.samples)
+    await feed(session, later(small.samples, last[-1].dts + 3000))
     assert take.ended  # nothing is made as large as the source
     assert not ladder.offers()
 
