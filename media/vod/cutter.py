@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from media.package.cmaf import fragment, init_segment
-from media.samples import Kind, Track
+from media.samples import VIDEO_TIMESCALE, Kind, Track
+from media.vod.plan import Plan
 from media.vod.results import Made, Segment
 
 
@@ -25,39 +26,38 @@ class Coded(NamedTuple):
 
 
 class Cutter:
-    """Of one rendition. `write` gets each file as soon as it is whole. lead: ticks of the track."""
+    """Of one rendition. `write` gets each file as soon as it is whole."""
 
-    def __init__(self, letter: str, track: Track, lead: int, write: Callable[[str, bytes], None]) -> None:
+    def __init__(self, plan: Plan, letter: str, track: Track, write: Callable[[str, bytes], None]) -> None:
+        self._plan = plan
         self._letter = letter
         self._track = track
-        self._lead = lead
+        self._lead = round(plan.lead * track.timescale / VIDEO_TIMESCALE)
+        self._origin = round(plan.origin * track.timescale / VIDEO_TIMESCALE)
         self._write = write
         self._segments: list[Segment] = []
-        write(self.init, init_segment(track))
-
-    @property
-    def init(self) -> str:
-        return f"{self._letter}-init.mp4"
+        write(plan.init_name(letter), init_segment(track))
 
     def segment(self, number: int, samples: Sequence[Coded], end: int) -> None:
-        """end: when the next segment's first sample is shown."""
+        """number: within the plan. end: when the next segment's first sample is shown."""
         video = self._track.kind is Kind.VIDEO
         decoded, shift = (_decode_times(samples, self._lead), 0) if video else ([s.time for s in samples], self._lead)
         start = min(sample.time for sample in samples)
         end = max(end, *(sample.time + 1 for sample in samples))
         durations = [after - before for before, after in zip(decoded, [*decoded[1:], end], strict=True)]
         offsets = [s.time + self._lead - shift - at for s, at in zip(samples, decoded, strict=True)]
+        place = self._plan.first + number
         parts, size = fragment(
-            number + 1,
+            place + 1,
             self._track.id,
-            decoded[0] + shift,
+            decoded[0] + shift + self._origin,
             durations,
             [sample.data for sample in samples],
             [sample.key for sample in samples] if video else None,
             offsets if any(offsets) else None,
         )
-        self._write(f"{self._letter}-{number}.m4s", b"".join(parts))
-        self._segments.append(Segment(number, start + self._lead, end - start, size))
+        self._write(self._plan.segment_name(self._letter, number), b"".join(parts))
+        self._segments.append(Segment(place, start + self._lead + self._origin, end - start, size))
 
     def made(self) -> Made:
         track = self._track
@@ -65,7 +65,7 @@ class Cutter:
             self._letter,
             track.codec_string,
             track.timescale,
-            self.init,
+            self._plan.init_name(self._letter),
             tuple(self._segments),
             track.width,
             track.height,

@@ -100,7 +100,7 @@ def encode(file: BinaryIO, request: ChunkRequest, parent: Parent) -> ChunkResult
     source = feed.packets(chunk.start)
     if passed is not None:
         track = video_track(Codec.H264, video.config, passed.width, passed.height, video.frame_rate)
-        passer = Passer(plan, chunk, feed, Cutter(f"v-{passed.name}", track, plan.lead, parent.wrote))
+        passer = Passer(plan, chunk, feed, Cutter(plan, plan.letter(passed.name), track, parent.wrote))
         source = passer.watch(source)
     made: list[Made] = []
     shown = 0

@@ -41,16 +41,18 @@ async def encode_chunk(
 ) -> ChunkResult:
     """Encodes plan.chunks[number] in these rungs (names; all of them decoded once) into the folder.
 
-    Writes `v-{rung}-{n}.m4s` and, each time the same, `v-{rung}-init.mp4`. To run twice is harmless. What cannot be
-    decoded is shown as the picture before it, or black, and counted (`ChunkResult.lost`; see packaging.check_loss).
+    Writes the segments as the plan calls them and, each time the same, the init segments. To run twice is harmless.
+    What cannot be decoded is shown as the picture before it, or black, and counted (`ChunkResult.lost`; see
+    packaging.check_loss).
     Raises BadSource when the file cannot be opened, EngineFailed when the child died or was too slow, LookupError for a
     rung or chunk that is not in the plan.
     """
     limits = limits or Limits()
     chunk = plan.chunks[number]
     names = tuple(plan.rung(name).name for name in rungs)
+    letters = [plan.letter(name) for name in names]
     numbers = range(chunk.first, chunk.first + chunk.count)
-    expected = {f"v-{name}-{n}.m4s" for name in names for n in numbers} | {f"v-{name}-init.mp4" for name in names}
+    expected = {plan.segment_name(x, n) for x in letters for n in numbers} | {plan.init_name(x) for x in letters}
     answer = await run(
         "media.vod.encode",
         source,
@@ -67,11 +69,13 @@ async def encode_chunk(
 async def encode_audio(
     source: Path, plan: Plan, folder: Path, progress: Progress | None = None, limits: Limits | None = None
 ) -> AudioResult:
-    """The sound in one piece, into `a-init.mp4` and `a-{n}.m4s`. The plan must have audio. Raises as encode_chunk."""
+    """The sound in one piece, into an init segment and segments as the plan calls them. The plan must have audio.
+    Raises as encode_chunk."""
     if plan.audio is None:
         raise LookupError("audio")
     limits = limits or Limits()
-    expected = {f"a-{n}.m4s" for n in range(plan.segments)} | {"a-init.mp4"}
+    letter = plan.sound
+    expected = {plan.segment_name(letter, n) for n in range(plan.segments)} | {plan.init_name(letter)}
     answer = await run(
         "media.vod.sound",
         source,

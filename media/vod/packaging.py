@@ -1,5 +1,9 @@
 """Playlists and manifest of what is there so far. Pure: results in, files out; to write them again changes no segment.
 
+Everything is written over stretches (see media.vod.stretches): `package` makes one of what came of a plan, and
+`package_stretches` takes those of a set whose segments were there already. Where one stretch follows another, playlists
+have a discontinuity and the manifest a period.
+
 While no rung is whole, the longest beginning of one is a playlist that grows (EVENT), so that it can be watched at
 once; then there are the whole ones only, and each that is finished later joins the multivariant playlist and the
 manifest. A DASH manifest is written from the first whole rung on.
@@ -16,8 +20,9 @@ from media.package import dash, hls
 from media.package.journal import Init
 from media.samples import VIDEO_TIMESCALE
 from media.vod.errors import BadSource
-from media.vod.plan import Plan
+from media.vod.plan import Plan, RungPlan
 from media.vod.results import AudioResult, ChunkResult, Made, Segment
+from media.vod.stretches import Stretch, whole_letters
 
 MULTIVARIANT, MANIFEST = "index.m3u8", "index.mpd"
 MOST_LOST = 0.5
@@ -34,18 +39,36 @@ def package(plan: Plan, results: Iterable[ChunkResult], audio: AudioResult | Non
     if plan.audio is not None and sound is None:
         return {}
     if not plan.rungs:
-        return _files(plan, [], sound, whole=True) if sound is not None and sound.segments else {}
+        return _of_plan(plan, [], sound, whole=True) if sound is not None and sound.segments else {}
     videos = _joined(plan, results)
     whole = [made for made in videos if len(made.segments) == plan.segments]
     if whole:
-        return _files(plan, whole, sound, whole=True)
+        return _of_plan(plan, whole, sound, whole=True)
     if not videos:
         return {}
     begun = max(videos, key=lambda made: len(made.segments))
     end = begun.segments[-1].number
     if sound is not None:
         sound = msgspec.structs.replace(sound, segments=tuple(s for s in sound.segments if s.number <= end))
-    return _files(plan, [begun], sound, whole=False)
+    return _of_plan(plan, [begun], sound, whole=False)
+
+
+def package_stretches(stretches: Sequence[Stretch]) -> dict[str, bytes]:
+    """The same files of a set: each rendition that is there from the start to the end (see `whole_letters`). Where a
+    stretch has no such track at all, playlists have gaps. Nothing without any media."""
+    letters = whole_letters(stretches)
+    return _files(stretches, letters, whole=True) if letters else {}
+
+
+def described(stretches: Sequence[Stretch]) -> list[RungPlan]:
+    """The pictures among what `package_stretches` writes, from the smallest to the largest."""
+    found = []
+    for letter in whole_letters(stretches):
+        runs = [made for stretch in stretches if (made := stretch.rendition(letter)) is not None]
+        main = _main(runs)
+        if letter[0] == "v":
+            found.append(RungPlan(letter[2:], main.width, main.height, _peak(runs)))
+    return found
 
 
 def check_loss(results: Iterable[ChunkResult]) -> None:
@@ -67,63 +90,113 @@ def _joined(plan: Plan, results: Iterable[ChunkResult]) -> list[Made]:
             found.setdefault(made.letter, {}).update({segment.number: segment for segment in made.segments})
     joined = []
     for rung in plan.rungs:
-        letter = f"v-{rung.name}"
+        letter = plan.letter(rung.name)
         segments: list[Segment] = []
-        while (segment := found.get(letter, {}).get(len(segments))) is not None:
+        while (segment := found.get(letter, {}).get(plan.first + len(segments))) is not None:
             segments.append(segment)
         if segments:
             joined.append(msgspec.structs.replace(about[letter], segments=tuple(segments)))
     return joined
 
 
-def _files(plan: Plan, videos: Sequence[Made], sound: Made | None, *, whole: bool) -> dict[str, bytes]:
+def _of_plan(plan: Plan, videos: Sequence[Made], sound: Made | None, *, whole: bool) -> dict[str, bytes]:
     made = [*videos, *([sound] if sound is not None and sound.segments else [])]
-    listed = [hls.Listed(_init(x), f"{x.letter}.m3u8", _peak(x), _average(x)) for x in made]
-    files = {f"{x.letter}.m3u8": _playlist(x, whole=whole).encode() for x in made}
+    lengths = tuple(segment.duration / made[0].scale for segment in made[0].segments)
+    stretch = Stretch(plan.lead + plan.origin, plan.first, lengths, tuple(made))
+    return _files([stretch], [x.letter for x in made], whole=whole)
+
+
+def _files(stretches: Sequence[Stretch], letters: Sequence[str], *, whole: bool) -> dict[str, bytes]:
+    runs = {x: [made for stretch in stretches if (made := stretch.rendition(x)) is not None] for x in letters}
+    listed = [hls.Listed(_init(_main(runs[x])), f"{x}.m3u8", _peak(runs[x]), _average(runs[x])) for x in letters]
+    files = {f"{x}.m3u8": _playlist(stretches, x, whole=whole).encode() for x in letters}
     peak, average = sum(x.peak for x in listed), sum(x.average for x in listed)
     files[MULTIVARIANT] = hls.multivariant(listed, peak, average).encode()
     if whole:
-        files[MANIFEST] = _manifest(plan, videos, made[len(videos) :]).encode()
+        files[MANIFEST] = _manifest(stretches, letters).encode()
     return files
 
 
-def _playlist(made: Made, *, whole: bool) -> str:
-    longest = max(segment.duration for segment in made.segments) / made.scale
+def _playlist(stretches: Sequence[Stretch], letter: str, *, whole: bool) -> str:
+    runs = [made for stretch in stretches if (made := stretch.rendition(letter)) is not None]
+    longest = max(
+        *(segment.duration / made.scale for made in runs for segment in made.segments),
+        *(seconds for stretch in stretches for seconds in stretch.seconds if stretch.rendition(letter) is None),
+        0.0,
+    )
     lines = [
         f"#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{max(1, math.floor(longest + 0.5))}\n",
-        f"#EXT-X-PLAYLIST-TYPE:{'VOD' if whole else 'EVENT'}\n#EXT-X-MEDIA-SEQUENCE:{made.segments[0].number}\n",
+        f"#EXT-X-PLAYLIST-TYPE:{'VOD' if whole else 'EVENT'}\n#EXT-X-MEDIA-SEQUENCE:{_first(stretches, letter)}\n",
         "#EXT-X-INDEPENDENT-SEGMENTS\n",
         "" if whole else "#EXT-X-START:TIME-OFFSET=0\n",
-        f'#EXT-X-MAP:URI="{made.init}"\n',
     ]
-    for segment in made.segments:
-        lines.append(f"#EXTINF:{segment.duration / made.scale:.5f},\n{made.letter}-{segment.number}.m4s\n")
+    for place, stretch in enumerate(stretches):
+        if place:
+            lines.append("#EXT-X-DISCONTINUITY\n")
+        made = stretch.rendition(letter)
+        if made is None:
+            lines += [
+                f"#EXT-X-GAP\n#EXTINF:{seconds:.5f},\n{letter}-{number}.m4s\n"
+                for number, seconds in enumerate(stretch.seconds, stretch.first)
+            ]
+            continue
+        lines.append(f'#EXT-X-MAP:URI="{made.init}"\n')
+        for segment in made.segments:
+            lines.append(f"#EXTINF:{segment.duration / made.scale:.5f},\n{letter}-{segment.number}.m4s\n")
     if whole:
         lines.append("#EXT-X-ENDLIST\n")
     return "".join(lines)
 
 
-def _manifest(plan: Plan, videos: Sequence[Made], sounds: Sequence[Made]) -> str:
-    made = [*videos, *sounds]
-    longest = max(segment.duration / x.scale for x in made for segment in x.segments)
+def _first(stretches: Sequence[Stretch], letter: str) -> int:
+    made = stretches[0].rendition(letter)
+    return made.segments[0].number if made is not None else stretches[0].first
+
+
+def _manifest(stretches: Sequence[Stretch], letters: Sequence[str]) -> str:
+    longest = max(
+        s.duration / made.scale for stretch in stretches for made in stretch.renditions for s in made.segments
+    )
+    lengths = [_shown(stretch, letters) for stretch in stretches]
     out = [
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" profiles="urn:mpeg:dash:profile:isoff-live:2011"'
-        f' mediaPresentationDuration="{dash.seconds(max(_length(x) for x in made))}" minBufferTime="PT2S"'
-        f' maxSegmentDuration="{dash.seconds(math.ceil(longest))}"><Period id="p0" start="PT0S">'
+        f' mediaPresentationDuration="{dash.seconds(sum(lengths))}" minBufferTime="PT2S"'
+        f' maxSegmentDuration="{dash.seconds(math.ceil(longest))}">'
     ]
-    for number, (letter, group) in enumerate((("v", videos), ("a", sounds)), start=1):
-        if not group:
-            continue
-        out.append(dash.adaptation_head(number, letter))
-        for x in group:
-            lead = round(plan.lead * x.scale / VIDEO_TIMESCALE)
-            out.append(dash.representation_head(x.letter, _init(x), lead, x.segments[0].number, _peak(x)))
-            out += [f'<S t="{segment.start}" d="{segment.duration}"/>' for segment in x.segments]
-            out.append(dash.REPRESENTATION_END)
-        out.append("</AdaptationSet>")
-    out.append("</Period></MPD>\n")
+    at = 0.0
+    for place, (stretch, length) in enumerate(zip(stretches, lengths, strict=True)):
+        ends = f' duration="{dash.seconds(length)}"' if len(stretches) > 1 else ""
+        out.append(f'<Period id="p{place}" start="{dash.seconds(at)}"{ends}>')
+        for number, group in enumerate(_groups(stretch, letters), start=1):
+            out.append(dash.adaptation_head(number, group[0].letter))
+            for made in group:
+                offset = round(stretch.start * made.scale / VIDEO_TIMESCALE)
+                first = made.segments[0].number
+                out.append(dash.representation_head(made.letter, _init(made), offset, first, _peak([made])))
+                out += [f'<S t="{segment.start}" d="{segment.duration}"/>' for segment in made.segments]
+                out.append(dash.REPRESENTATION_END)
+            out.append("</AdaptationSet>")
+        out.append("</Period>")
+        at += length
+    out.append("</MPD>\n")
     return "".join(out)
+
+
+def _groups(stretch: Stretch, letters: Sequence[str]) -> list[list[Made]]:
+    """Between which a player may change: of one kind and one codec."""
+    groups: dict[tuple[str, str], list[Made]] = {}
+    for letter in letters:
+        made = stretch.rendition(letter)
+        if made is not None:
+            groups.setdefault((letter[0], made.codec.partition(".")[0]), []).append(made)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0], reverse=True)]
+
+
+def _shown(stretch: Stretch, letters: Sequence[str]) -> float:
+    """How long, s: as long as the longest of its tracks."""
+    there = [made for x in letters if (made := stretch.rendition(x)) is not None]
+    return max((_length([made]) for made in there), default=stretch.length)
 
 
 def _init(made: Made) -> Init:
@@ -143,15 +216,24 @@ def _init(made: Made) -> Init:
     )
 
 
-def _length(made: Made) -> float:
-    return sum(segment.duration for segment in made.segments) / made.scale
+def _main(runs: Sequence[Made]) -> Made:
+    """What the multivariant playlist says of a rendition whose format changes: the largest picture, so that no player
+    stops at less; else what most of it is in."""
+    return max(runs, key=lambda made: (made.width * made.height, _length([made])))
 
 
-def _average(made: Made) -> int:
-    return max(1, hls.bandwidth(sum(segment.size for segment in made.segments), _length(made)))
+def _length(runs: Sequence[Made]) -> float:
+    return sum(segment.duration / made.scale for made in runs for segment in made.segments)
 
 
-def _peak(made: Made) -> int:
+def _average(runs: Sequence[Made]) -> int:
+    return max(1, hls.bandwidth(sum(segment.size for made in runs for segment in made.segments), _length(runs)))
+
+
+def _peak(runs: Sequence[Made]) -> int:
     """The largest of a segment; short ones (a tail) count as half a usual one, as their size says little of a rate."""
-    usual = max(segment.duration for segment in made.segments)
-    return max(1, *(hls.bandwidth(s.size, max(s.duration, usual // 2) / made.scale) for s in made.segments))
+    usual = max(segment.duration / made.scale for made in runs for segment in made.segments)
+    return max(
+        1,
+        *(hls.bandwidth(s.size, max(s.duration / made.scale, usual / 2)) for made in runs for s in made.segments),
+    )

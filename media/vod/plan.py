@@ -79,6 +79,10 @@ class Plan(msgspec.Struct, frozen=True):
     zero: the source's time that is zero of the output, in ticks of 1/90000 s. boundaries: starts of all segments and
     the end of the last, in the same ticks from zero. lead: ticks by which everything is shown later in the files, see
     media.vod.cutter. rungs: from low to high; empty for a source without pictures.
+
+    What the files are called, where others are there already: `mark` is in every name, so that a set can take the place
+    of another while that is watched; `first` is the number of the first segment, `init` that of the init segments (0:
+    they have none), and `origin` the ticks that the files' times are later than the output's.
     """
 
     facts: SourceFacts
@@ -89,6 +93,26 @@ class Plan(msgspec.Struct, frozen=True):
     rungs: tuple[RungPlan, ...]
     chunks: tuple[Chunk, ...]
     audio: AudioPlan | None
+    mark: str = ""
+    first: int = 0
+    init: int = 0
+    origin: int = 0
+
+    @property
+    def sound(self) -> str:
+        """The letter of the sound."""
+        return f"a-{self.mark}" if self.mark else "a"
+
+    def letter(self, name: str) -> str:
+        """Of a rung."""
+        return f"v-{name}{self.mark}"
+
+    def init_name(self, letter: str) -> str:
+        return f"{letter}-init-{self.init}.mp4" if self.init else f"{letter}-init.mp4"
+
+    def segment_name(self, letter: str, number: int) -> str:
+        """number: within the plan."""
+        return f"{letter}-{self.first + number}.m4s"
 
     @property
     def segments(self) -> int:

@@ -50,7 +50,7 @@ class RungThread:
         self._encoder = open_encoder(plan, rung, colour)
         rate = plan.facts.video.frame_rate if plan.facts.video is not None else 0.0
         track = video_track(self._codec, bytes(self._encoder.extradata or b""), rung.width, rung.height, rate)
-        self._cutter = Cutter(f"v-{rung.name}", track, plan.lead, write)
+        self._cutter = Cutter(plan, plan.letter(rung.name), track, write)
         self._scaler = VideoReformatter()
         self._samples: list[Coded] = []
         self._begins: set[int] = set()
@@ -150,6 +150,9 @@ def open_encoder(plan: Plan, rung: RungPlan, colour: Colour) -> VideoCodecContex
         parameters = "keyint=infinite:scenecut=0" if codec == "h264" else "keyint=-1:scenecut=0:open-gop=0:log-level=0"
         kind = "x264-params" if codec == "h264" else "x265-params"
         told |= {"preset": options.preset, "crf": str(options.quality), "forced-idr": "1", kind: parameters}
+        if not plan.lead:  # nothing is sent earlier than it is shown
+            told["bf"] = "0"
+            told[kind] = f"{parameters}:bframes=0"
         del told["g"]
     for name, value in zip(("color_primaries", "color_trc", "colorspace"), colour, strict=True):
         if value not in (0, UNKNOWN):

@@ -36,7 +36,7 @@ class Segments:
     """Frames of one length, one after the other from a start on, to segments on the grid of the pictures."""
 
     def __init__(self, plan: Plan, track: Track, parent: Parent) -> None:
-        self._cutter = Cutter("a", track, round(plan.lead * track.timescale / VIDEO_TIMESCALE), parent.wrote)
+        self._cutter = Cutter(plan, plan.sound, track, parent.wrote)
         self._rate = track.timescale
         self._starts = [boundary * self._rate / VIDEO_TIMESCALE for boundary in plan.boundaries]
         self._number = 0

@@ -19,7 +19,7 @@ from storage.objects import ObjectStore
 
 NAME = re.compile(
     r"index\.(?:m3u8|mpd)"
-    r"|[va](?:-[a-z0-9]{1,16})?(?:-init\.mp4|-[0-9]{1,7}\.m4s|\.m3u8)"
+    r"|[va](?:-[a-z0-9]{1,16})?(?:-init(?:-[0-9]{1,7})?\.mp4|-[0-9]{1,7}\.m4s|\.m3u8)"
     r"|thumb-[0-9]{1,3}\.jpg|thumb-own-[0-9a-f]{8,32}\.webp"
     r"|story\.vtt|story-[0-9]{1,3}\.jpg|preview\.(?:webp|avif)"
     r"|text-[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,4}\.(?:vtt|m3u8)",

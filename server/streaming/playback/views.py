@@ -38,7 +38,7 @@ from storage.postgres.database import AWAY
 
 log = logging.getLogger(__name__)
 
-SEGMENT = re.compile(r"(v-[a-z0-9]{1,16}|a)-([0-9]{1,7})\.m4s", re.ASCII)
+SEGMENT = re.compile(r"([va](?:-[a-z0-9]{1,16})?)-([0-9]{1,7})\.m4s", re.ASCII)
 SEGMENTS_MOST = 20_000
 WATCHES_MOST = 200_000
 UNUSED_SECONDS = 1800.0

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import msgspec
 
-from media.vod.packaging import MANIFEST, MULTIVARIANT, check_loss, package
+from media.vod.packaging import MANIFEST, MULTIVARIANT, check_loss, described, package, package_stretches
 from media.vod.plan import Plan, plan_from_json
-from media.vod.results import AudioResult, ChunkResult
+from media.vod.results import AudioResult, ChunkResult, Made
+from media.vod.stretches import Stretch, stretches_from_json
 from media.vod.subtitles import Track, subtitled
 from server.streaming.videos import captions_store, work_store
-from server.streaming.videos.captions_store import Captions
 from server.streaming.videos.models import Rendition, VideoState, folder_of
 from server.streaming.videos.work_store import PICTURE, SOUND, Piece
 from storage.objects import ObjectStore
@@ -56,13 +56,17 @@ class Assembly:
         """None: there is nothing to play yet, or no such video. Raises BadSource when too much of it is lost."""
         async with self._database.transaction() as conn:
             planned = await work_store.plan(conn, id)
+            kept = await work_store.stretches(conn, id)
             pieces = await work_store.pieces(conn, id)
             captions = await captions_store.all_of(conn, id)
-        if planned is None:
+        if planned is None and kept is None:
             return None
-        files, renditions = await asyncio.to_thread(_files, planned, pieces, captions)
+        files, renditions, seconds = await asyncio.to_thread(_made, planned, kept, pieces)
         if not files:
             return None
+        if captions:
+            tracks = [Track(one.language, one.label, one.body.encode()) for one in captions]
+            files = subtitled(files, tracks, seconds)
         folder = folder_of(id)
         # what is referred to comes before what refers to it
         for name in sorted(files, key=lambda name: (name in (MANIFEST, MULTIVARIANT), name.endswith(".m3u8"))):
@@ -88,11 +92,32 @@ class Assembly:
             await self._objects.delete(old)
 
 
-def _files(
-    planned: str, pieces: Sequence[Piece], captions: Sequence[Captions]
-) -> tuple[dict[str, bytes], list[Rendition]]:
+Packaged: TypeAlias = tuple[dict[str, bytes], list[Rendition], float]
+"""Files, what can be played, seconds."""
+
+
+def _made(planned: str | None, kept: str | None, pieces: Sequence[Piece]) -> Packaged:
     """In a thread: a long video has thousands of segments."""
-    plan = plan_from_json(planned)
+    if kept is not None:
+        return _of_stretches(stretches_from_json(kept), pieces)
+    assert planned is not None
+    return _of_plan(plan_from_json(planned), pieces)
+
+
+def _of_stretches(kept: Sequence[Stretch], pieces: Sequence[Piece]) -> Packaged:
+    """Of a set whose segments were there already, with what was made beside them."""
+    made: list[Made] = []
+    for piece in pieces:
+        if piece.result is not None and piece.kind == PICTURE:
+            made += msgspec.json.decode(piece.result, type=ChunkResult).renditions
+        elif piece.result is not None and piece.kind == SOUND:
+            made.append(msgspec.json.decode(piece.result, type=AudioResult).rendition)
+    stretches = [stretch.joined(made) for stretch in kept]
+    renditions = [Rendition(rung.name, rung.width, rung.height, rung.bit_rate) for rung in described(stretches)]
+    return package_stretches(stretches), renditions, sum(stretch.length for stretch in stretches)
+
+
+def _of_plan(plan: Plan, pieces: Sequence[Piece]) -> Packaged:
     chunks = [
         msgspec.json.decode(piece.result, type=ChunkResult)
         for piece in pieces
@@ -106,14 +131,11 @@ def _files(
     renditions = [
         Rendition(rung.name, rung.width, rung.height, rung.bit_rate)
         for rung in plan.rungs
-        if f"v-{rung.name}.m3u8" in files
+        if f"{plan.letter(rung.name)}.m3u8" in files
     ]
-    if files and captions:
-        tracks = [Track(one.language, one.label, one.body.encode()) for one in captions]
-        files = subtitled(files, tracks, plan.seconds)
-    return files, renditions
+    return files, renditions, plan.seconds
 
 
 def _once_each(plan: Plan, chunks: Sequence[ChunkResult]) -> list[ChunkResult]:
     """Each chunk once: the first is in two pieces."""
-    return [chunk for chunk in chunks if any(made.letter == f"v-{plan.lowest}" for made in chunk.renditions)]
+    return [chunk for chunk in chunks if any(made.letter == plan.letter(plan.lowest) for made in chunk.renditions)]

@@ -108,6 +108,16 @@ async def plan(conn: Connection, id: UUID) -> str | None:
     return found
 
 
+async def set_stretches(conn: Connection, id: UUID, stretches: str, *, duration: float) -> None:
+    """JSON of media.vod.stretches: the video is made of segments that are in its folder already."""
+    await conn.execute("update videos set stretches = $2, duration = $3 where id = $1", id, stretches, duration)
+
+
+async def stretches(conn: Connection, id: UUID) -> str | None:
+    found: str | None = await conn.fetchval("select stretches from videos where id = $1", id)
+    return found
+
+
 async def add_pieces(conn: Connection, id: UUID, pieces: Sequence[Piece]) -> None:
     """In the order in which they are to be done. Those of a plan before it are gone."""
     await conn.execute("delete from video_chunks where video_id = $1", id)
