@@ -63,6 +63,7 @@ class Hub:
         self._options = options or HubOptions()
         self._clock = clock
         self._rules: dict[str, ChannelRules] = {}
+        self._state_heard: list[Callable[[str], None]] = []
         self._channels: dict[str, Channel] = {}
         self._fanout = Fanout(self._options.slice_seconds)
         self._sessions: dict[Codec, dict[Session, None]] = {}
@@ -103,6 +104,11 @@ class Hub:
     def add_circles(self, prefix: str, circles: Circles) -> None:
         """`prefix:{user id}` shows those whom he follows and who are online. Before `start`."""
         self._crowds.add_circles(prefix, circles)
+
+    def on_state(self, heard: Callable[[str], None]) -> None:
+        """`heard` is called with the name of each channel whose state changes, also at other nodes while it is open
+        here. Before `start`."""
+        self._state_heard.append(heard)
 
     async def start(self) -> None:
         await self._broker.start(self._receive, self._broker_status)
@@ -345,6 +351,8 @@ class Hub:
             self._recovery.catch_up(channel, self._options.hole_patience)
 
     def _take_state(self, change: StateChange) -> None:
+        for heard in self._state_heard:
+            heard(change.channel)
         channel = self._channels.get(change.channel)
         if channel is not None:
             channel.state = msgspec.json.decode(change.data)

@@ -69,6 +69,8 @@ from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.videos import VideoRoutes
 from server.streaming.playback.viewers import Viewers
 from server.streaming.playback.views import Views
+from server.streaming.protection.files import ProtectedFiles
+from server.streaming.protection.keys import Keys as MediaKeys
 from server.streaming.restream.dialer import Dialer
 from server.streaming.restream.names import Names
 from server.streaming.restream.pushes import Pushes
@@ -368,7 +370,9 @@ class Wiring:
         )
         await self.chat.start()
         self._closing.push_async_callback(self.chat.close)
-        self.hub.add_rules("live", ChatChannels(self.chat, self.broadcasts.state_of))
+        live = ChatChannels(self.chat, self.broadcasts.state_of)
+        self.hub.add_rules("live", live)
+        self.hub.on_state(live.state_changed)
         self.hub.add_rules(PREFIX, circles)
         self.hub.add_circles(PREFIX, circles)
         self.hub.add_rules("staff", StaffChannels(self.chat, self.broadcasts.state_of))
@@ -475,8 +479,11 @@ class Wiring:
         )
         self.views.start()
         self._closing.push_async_callback(self.views.close)
-        self.video_media = VideoRoutes(self.rights, self.video_files, self.views)
-        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, self.views)
+        keys = MediaKeys(self.secrets)
+        self.protected_files = ProtectedFiles(self.video_files, keys, self.settings.video_protected_bytes)
+        self._closing.push_async_callback(self.protected_files.close)
+        self.video_media = VideoRoutes(self.rights, self.protected_files, self.views, self.settings.body_timeout)
+        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, self.views, keys)
         parts = parts_of(self.objects, self.settings)
         self.uploads = Uploads(
             self.database, parts, self.vod.videos, self.jobs, options_of(self.settings), node=self.node

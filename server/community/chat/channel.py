@@ -98,6 +98,12 @@ class ChatChannels:
     async def state(self, channel: str) -> Any:
         return await self._state(_room_id(channel))
 
+    def state_changed(self, channel: str) -> None:
+        """The hub was told so, of any channel."""
+        prefix, _, id = channel.partition(":")
+        if prefix == "live":
+            self._chat.room_changed(UUID(id))
+
     async def _slice(self, channel: str, since: int | None, limit: int, viewer: Viewer) -> Slice:
         history = await self._chat.history(_room_id(channel), since, limit)
         head = Position(str(history.epoch), history.head)

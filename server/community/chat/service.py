@@ -31,6 +31,7 @@ from server.community.chat.models import (
     staff_channel_of,
 )
 from server.community.chat.options import ChatOptions
+from server.community.chat.recall import Recall
 from server.community.chat.recent import Recent
 from server.community.chat.rights import Actor, Role
 from server.community.chat.rules_store import RulesStore
@@ -80,7 +81,14 @@ class Chat:
         self.database = database
         self.clock = clock
         self._parts = Parts(
-            database, self.store, self.rules, fanout, audience or NoAudience(), audit or NoAudit(), self.options
+            database,
+            self.store,
+            self.rules,
+            fanout,
+            audience or NoAudience(),
+            audit or NoAudit(),
+            self.options,
+            Recall(),
         )
         self._fanout = fanout
         self._rooms = rooms
@@ -105,7 +113,7 @@ class Chat:
         await asyncio.gather(*(writer.close() for writer in list(self._writers.values())))
 
     def describe(self) -> dict[str, int]:
-        return {"rooms_written_in": len(self._writers)}
+        return {"rooms_written_in": len(self._writers), "rooms_known": len(self._parts.recall)}
 
     # who and where
 
@@ -179,7 +187,7 @@ class Chat:
     ) -> tuple[Stored, Allowance]:
         """Returns once the message is on disk, with what is left to the author. Raises NoSuchRoom, RoomClosed, BadText,
         TooFast, NotStored and whatever `Write` refuses with."""
-        room = await self.entered(caller, room_id)
+        room = await self.entered_lately(caller, room_id)
         if not room.open:
             raise RoomClosed("The broadcast has ended; its chat can be read, but not written.")
         text = texts.clean(body.text, self.options.max_length)
@@ -312,6 +320,11 @@ class Chat:
         if writer is not None:
             await writer.close()
         await self.store.forget_room(room_id)
+        self._parts.recall.drop(room_id)
+        self._known_rooms.forget(room_id)
+
+    def room_changed(self, room_id: UUID) -> None:
+        """Its broadcast has begun or ended: what was known of it a moment ago holds no more."""
         self._known_rooms.forget(room_id)
 
     # within

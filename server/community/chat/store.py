@@ -49,34 +49,55 @@ class New:
     fingerprint: int
 
 
-_ADD = """insert into chat_messages (id, room_id, log_offset, author_id, author_name, text, at, media_time, nonce,
+def _adding(source: str = "") -> str:
+    """`source`: what must have a row for it."""
+    return f"""insert into chat_messages (id, room_id, log_offset, author_id, author_name, text, at, media_time, nonce,
         reply_to, mentions, badge, shadowed, held_until, fingerprint)
-    select id, $1, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to,
-        case when mentions = '' then '{}' else string_to_array(mentions, ',')::uuid[] end, badge, shadowed,
+    select new.id, $1, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to,
+        case when mentions = '' then '{{}}' else string_to_array(mentions, ',')::uuid[] end, badge, shadowed,
         held_until, fingerprint
-    from unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
+    from {source}unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
         $8::timestamptz[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::boolean[],
         $14::timestamptz[], $15::bigint[])
         as new (id, log_offset, author_id, author_name, text, at, media_time, nonce, reply_to, mentions, badge,
             shadowed, held_until, fingerprint)"""
 
 
-def _recording(first: int) -> str:
+_LOGGED = ("bigint", "text", "uuid", "timestamptz", "uuid", "uuid", "jsonb", "bigint", "text")
+
+
+def _logging(first: int, source: str = "") -> str:
     """`first`: the number of its first parameter but the room."""
-    types = ("bigint", "text", "uuid", "timestamptz", "uuid", "uuid", "jsonb", "bigint", "text")
-    columns = ", ".join(f"${first + at}::{type}[]" for at, type in enumerate(types))
-    last = first + len(types)
-    return f"""logged as (
-        insert into chat_log (room_id, log_offset, kind, message_id, at, by, subject, data, prior, audience)
+    columns = ", ".join(f"${first + at}::{type}[]" for at, type in enumerate(_LOGGED))
+    return f"""insert into chat_log (room_id, log_offset, kind, message_id, at, by, subject, data, prior, audience)
         select $1, log_offset, kind, message_id, at, by, subject, data, prior, audience
-        from unnest({columns})
-            as new (log_offset, kind, message_id, at, by, subject, data, prior, audience)
-    )
+        from {source}unnest({columns})
+            as new (log_offset, kind, message_id, at, by, subject, data, prior, audience)"""
+
+
+def _recording(first: int) -> str:
+    last = first + len(_LOGGED)
+    return f"""logged as ({_logging(first)})
     update chat_rooms set last_offset = ${last}, mode = ${last + 1}, pins = ${last + 2} where id = $1"""
 
 
+_ADD = _adding()
 _RECORD = f"with {_recording(2)}"
 _ADD_AND_RECORD = f"with added as ({_ADD}), {_recording(16)}"
+# The row of the room is looked at again after another's commit was waited for, and
+# every change of what else is asked for here takes a place in its log: it is as the statement's snapshot has it.
+_APPEND = f"""with room as (
+        update chat_rooms set last_offset = $25 where id = $1 and epoch = $26 and last_offset = $27 and not forgotten
+            and not exists (select from chat_bans where owner_id = $28 and user_id = any($31::uuid[]))
+            and array(select user_id from chat_moderators
+                where owner_id = $28 and user_id = any($31::uuid[]) order by user_id) = $29::uuid[]
+            and array(select id || ' ' || action from chat_filters where owner_id = $28 order by id) = $30::text[]
+            and not exists (select from chat_messages m
+                join unnest($4::uuid[], $9::text[]) as said (author_id, nonce) using (author_id, nonce)
+                where m.room_id = $1)
+        returning id as written
+    ), added as ({_adding("room, ")}), logged as ({_logging(16, "room, ")})
+    select written from room"""
 
 
 class ChatStore:
@@ -124,24 +145,41 @@ class ChatStore:
     ) -> None:
         """The changes of one transaction, the messages of it that are not there yet, and what the room is after
         them."""
-        changes = (
-            [row.offset for row in rows],
-            [row.kind for row in rows],
-            [row.kept.message.id if row.kept is not None else None for row in rows],
-            [row.at for row in rows],
-            [row.by for row in rows],
-            [row.subject for row in rows],
-            [_json(row.data) if row.data else None for row in rows],
-            [row.prior for row in rows],
-            [row.audience for row in rows],
-            room.offset,
-            _json(room.mode),
-            list(room.pins),
-        )
+        changes = (*_columns_of_log(rows), room.offset, _json(room.mode), list(room.pins))
         if new:  # one question to the database, not two: this is what most turns are
             await connection.execute(_ADD_AND_RECORD, room_id, *_columns_of_new(new), *changes)
         else:
             await connection.execute(_RECORD, room_id, *changes)
+
+    async def append(
+        self,
+        connection: Connection,
+        room_id: UUID,
+        owner_id: UUID,
+        before: RoomRow,
+        authors: Collection[UUID],
+        moderators: Collection[UUID],
+        filters: Sequence[str],
+        rows: Sequence[LogRow],
+        new: Sequence[New],
+    ) -> bool:
+        """Messages and nothing else, in a transaction of their own, if all is as their writer believes: the room as
+        `before`, none of the authors banned, these of them `moderators`, the word filters those (`Rules.filters`), no
+        nonce known. False when it is not: then nothing was written."""
+        written = await connection.fetchval(
+            _APPEND,
+            room_id,
+            *_columns_of_new(new),
+            *_columns_of_log(rows),
+            rows[-1].offset,
+            before.epoch,
+            before.offset,
+            owner_id,
+            sorted(moderators),
+            list(filters),
+            list(authors),
+        )
+        return written is not None
 
     async def message(self, connection: Connection, room_id: UUID, message_id: UUID) -> Kept | None:
         row = await connection.fetchrow(
@@ -451,6 +489,21 @@ def _columns_of_new(new: Sequence[New]) -> tuple[list[Any], ...]:
         [one.kept.shadowed for one in new],
         [one.kept.held_until for one in new],
         [one.fingerprint for one in new],
+    )
+
+
+def _columns_of_log(rows: Sequence[LogRow]) -> tuple[list[Any], ...]:
+    """As _LOGGED types them."""
+    return (
+        [row.offset for row in rows],
+        [row.kind for row in rows],
+        [row.kept.message.id if row.kept is not None else None for row in rows],
+        [row.at for row in rows],
+        [row.by for row in rows],
+        [row.subject for row in rows],
+        [_json(row.data) if row.data else None for row in rows],
+        [row.prior for row in rows],
+        [row.audience for row in rows],
     )
 
 

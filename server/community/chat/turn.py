@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from server.community.chat.errors import NotYours
 from server.community.chat.models import Audience as Bonds
 from server.community.chat.models import ChatMessage, Fanout
 from server.community.chat.options import ChatOptions
+from server.community.chat.recall import Recall, Rules
 from server.community.chat.rights import Actor, Deed, Role, may, role_of
 from server.community.chat.rules_store import RulesStore, Standing
 from server.community.chat.store import ChatStore, New, RoomRow
@@ -41,6 +42,7 @@ class Parts:
     bonds: Bonds
     audit: Audit
     options: ChatOptions
+    recall: Recall
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ class Turn:
         room: RoomRow,
         standing: Standing,
         known: Mapping[tuple[UUID, str], Kept],
+        rules: Rules | None = None,
     ) -> None:
+        """rules: without, they are read when they are asked for."""
         self.parts = parts
         self.connection = connection
         self.room_id = room_id
@@ -100,7 +104,7 @@ class Turn:
         self.recheck_staff = False
         self._new: list[New] = []
         self._last_said: dict[UUID, datetime | None] = {}
-        self._words: list[Word] | None = None
+        self.rules = rules
         self._emotes: dict[str, str] | None = None
 
     @property
@@ -132,11 +136,10 @@ class Turn:
             self._last_said[author_id] = found.get(author_id)
         return self._last_said[author_id]
 
-    async def words(self) -> list[Word]:
-        if self._words is None:
-            filters = await self.parts.rules.filters(self.connection, self.owner_id)
-            self._words = [Word(tuple(filter.pattern.split(" ")), filter.action) for filter in filters]
-        return self._words
+    async def words(self) -> Sequence[Word]:
+        if self.rules is None:
+            self.rules = Rules.of(await self.parts.rules.filters(self.connection, self.owner_id))
+        return self.rules.words
 
     async def emotes(self) -> dict[str, str]:
         if self._emotes is None:
@@ -145,7 +148,7 @@ class Turn:
 
     def forget_rules(self) -> None:
         """They have changed."""
-        self._words = self._emotes = None
+        self.rules = self._emotes = None
 
     async def message(self, id: UUID) -> Kept | None:
         await self.flush()
@@ -196,6 +199,14 @@ class Turn:
         if self.rows:  # also for each message that is new
             new, self._new = self._new, []
             await self.store.record(self.connection, self.room_id, self.room, self.rows, new)
+
+    async def append(self, before: RoomRow, authors: Collection[UUID], rules: Rules) -> bool:
+        """`finish` of a turn of plain messages that asked nothing, in one statement. False: it rests on what is not so
+        any more, and nothing has happened."""
+        return await self.store.append(
+            self.connection, self.room_id, self.owner_id, before, authors, self.standing.moderators, rules.filters,
+            self.rows, self._new,
+        )  # fmt: skip
 
     def stored(self, row: LogRow | None = None, kept: Kept | None = None, data: Any = None) -> Stored:
         place = row.offset if row is not None else self.room.offset

@@ -3,6 +3,7 @@ characters. Never a regular expression from outside: the work is bounded by the 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from hashlib import blake2b
 from typing import Literal
 
 Action = Literal["refuse", "mask", "shadow"]
+_ASCII_WORD = re.compile(r"[A-Za-z0-9_]+")
 _STRENGTH: dict[Action, int] = {"mask": 0, "shadow": 1, "refuse": 2}
 
 
@@ -34,6 +36,8 @@ class Token:
 
 def tokens_of(text: str) -> list[Token]:
     """The words of a text with their places, in the form in which they are compared."""
+    if text.isascii():  # most are: the same, at the speed of C
+        return [Token(found.start(), found.end(), found[0].lower()) for found in _ASCII_WORD.finditer(text)]
     found: list[Token] = []
     start = -1
     for at, character in enumerate(text + " "):
@@ -63,8 +67,10 @@ def parse(pattern: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def check(text: str, words: Iterable[Word]) -> tuple[str, Action | None]:
+def check(text: str, words: Sequence[Word]) -> tuple[str, Action | None]:
     """The text with what is to be masked masked, and the strongest action that a filter asks for."""
+    if not words:
+        return text, None
     tokens = tokens_of(text)
     whole = "\n".join(token.form for token in tokens)
     strongest: Action | None = None

@@ -10,12 +10,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 
 from server.community.chat.errors import NotStored
+from server.community.chat.mode import Mode
 from server.community.chat.models import channel_of, staff_channel_of
+from server.community.chat.recall import Known
+from server.community.chat.rules_store import Standing
 from server.community.chat.turn import Operation, Parts, Stored, Turn, everybody
 from server.community.chat.view import PUBLIC, STAFF, entry
 from server.community.chat.writing import Write
@@ -26,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 200
 _MOST_WAITING = 2000
+_PLAIN = Mode()
 
 AWAY = (*DATABASE_AWAY, asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 """What the database's absence looks like."""
@@ -95,20 +100,7 @@ class RoomWriter:
             raise
 
     async def _commit(self, batch: Sequence[Operation]) -> None:
-        parts = self._parts
-        outcomes: list[Outcome] = []
-        async with parts.database.transaction() as connection:
-            room = await parts.store.lock(connection, self._room_id, self._owner_id)
-            nonces = [(op.actor.user_id, op.nonce) for op in batch if isinstance(op, Write) and op.nonce is not None]
-            known = await parts.store.by_nonce(connection, self._room_id, nonces) if nonces else {}
-            standing = await parts.rules.standing(connection, self._owner_id, everybody(batch))
-            turn = Turn(parts, connection, self._room_id, self._owner_id, room, standing, known)
-            for operation in batch:
-                try:
-                    outcomes.append(await operation.apply(turn))
-                except Problem as problem:
-                    outcomes.append(problem)
-            await turn.finish()
+        turn, outcomes = await self._from_memory(batch) or await self._from_the_database(batch)
         await self._tell(turn)
         for operation, outcome in zip(batch, outcomes, strict=True):
             if operation.done.done():
@@ -117,6 +109,47 @@ class RoomWriter:
                 operation.done.set_exception(outcome)
             else:
                 operation.done.set_result(outcome)
+
+    async def _from_memory(self, batch: Sequence[Operation]) -> tuple[Turn, list[Outcome]] | None:
+        """Plain messages, written by one statement if the room is as this process left it. None: nothing was done."""
+        parts = self._parts
+        known = parts.recall.of(self._room_id)
+        if known is None or not known.alone or known.room.mode != _PLAIN:
+            return None
+        if not all(isinstance(op, Write) and op.reply_to is None for op in batch):
+            return None
+        authors = everybody(batch)
+        standing = Standing(moderators=authors & known.moderators)
+        async with parts.database.acquire() as connection:
+            turn = Turn(parts, connection, self._room_id, self._owner_id, known.room, standing, {}, known.rules)
+            outcomes = await _apply(batch, turn)
+            if not turn.rows or not await turn.append(known.room, authors, known.rules):
+                return None
+        parts.recall.keep(self._room_id, replace(known, room=turn.room))
+        return turn, outcomes
+
+    async def _from_the_database(self, batch: Sequence[Operation]) -> tuple[Turn, list[Outcome]]:
+        parts = self._parts
+        before = parts.recall.of(self._room_id)
+        authors = everybody(batch)
+        async with parts.database.transaction() as connection:
+            room = await parts.store.lock(connection, self._room_id, self._owner_id)
+            nonces = [(op.actor.user_id, op.nonce) for op in batch if isinstance(op, Write) and op.nonce is not None]
+            known = await parts.store.by_nonce(connection, self._room_id, nonces) if nonces else {}
+            standing = await parts.rules.standing(connection, self._owner_id, authors)
+            turn = Turn(parts, connection, self._room_id, self._owner_id, room, standing, known)
+            outcomes = await _apply(batch, turn)
+            if turn.room.mode == _PLAIN:
+                await turn.words()  # for the turns after it
+            await turn.finish()
+        if turn.rules is not None:
+            others = before.moderators - authors if before is not None else frozenset()
+            alone = before is None or before.room.offset == room.offset
+            moderators = others | turn.standing.moderators
+            parts.recall.keep(self._room_id, Known(turn.room, moderators, turn.rules, alone))
+        else:
+            parts.recall.drop(self._room_id)
+        return turn, outcomes
 
     async def _tell(self, turn: Turn) -> None:
         epoch = str(turn.room.epoch)
@@ -129,6 +162,16 @@ class RoomWriter:
                 except Exception:  # it is on disk: whoever compares with the store will find it
                     log.exception("a stored chat change could not be told")
         self._told(turn)
+
+
+async def _apply(batch: Sequence[Operation], turn: Turn) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for operation in batch:
+        try:
+            outcomes.append(await operation.apply(turn))
+        except Problem as problem:
+            outcomes.append(problem)
+    return outcomes
 
 
 def _fail(batch: Sequence[Operation], problem: Problem) -> None:

@@ -155,7 +155,9 @@ class Server:
             audit=world,
             clock=clock,
         )
-        self.hub.add_rules("live", ChatChannels(self.chat, self.state))
+        live = ChatChannels(self.chat, self.state)
+        self.hub.add_rules("live", live)
+        self.hub.on_state(live.state_changed)
         self.hub.add_rules("staff", StaffChannels(self.chat, self.state))
         self.sockets = Sockets(
             self.hub,

@@ -204,6 +204,7 @@ async def test_an_ended_chat_can_be_read_and_cleaned_but_not_written(server: Ser
     ann = await server.connect("ann")
     message = (await ann.ask("publish", channel=channel_of(room.id), data={"text": "x"}))["data"]["message"]
     room.open = False
+    server.hub.state(channel_of(room.id), {"state": "ended"})
     assert (await ann.ask("publish", channel=channel_of(room.id), data={"text": "y"}))["code"] == "closed"
     assert (await server.json("POST", f"{room.id}/chat", "ann", 409, json={"text": "y"}))["code"] == "closed"
     assert len((await ann.ask("subscribe", channel=channel_of(room.id)))["messages"]) == 1
