@@ -53,6 +53,17 @@ def package(plan: Plan, results: Iterable[ChunkResult], audio: AudioResult | Non
     return _of_plan(plan, [begun], sound, whole=False)
 
 
+def stretches_of(plan: Plan, results: Iterable[ChunkResult], audio: AudioResult | None = None) -> list[Stretch]:
+    """What `package` makes of the same once something is whole, as a stretch; nothing before."""
+    sound = audio.rendition if audio is not None else None
+    made = [made for made in _joined(plan, results) if len(made.segments) == plan.segments]
+    if not made and plan.rungs:
+        return []
+    if sound is not None and sound.segments:
+        made.append(sound)
+    return [_stretch(plan, made)] if made else []
+
+
 def package_stretches(stretches: Sequence[Stretch]) -> dict[str, bytes]:
     """The same files of a set: each rendition that is there from the start to the end (see `whole_letters`). Where a
     stretch has no such track at all, playlists have gaps. Nothing without any media."""
@@ -101,9 +112,12 @@ def _joined(plan: Plan, results: Iterable[ChunkResult]) -> list[Made]:
 
 def _of_plan(plan: Plan, videos: Sequence[Made], sound: Made | None, *, whole: bool) -> dict[str, bytes]:
     made = [*videos, *([sound] if sound is not None and sound.segments else [])]
+    return _files([_stretch(plan, made)], [x.letter for x in made], whole=whole)
+
+
+def _stretch(plan: Plan, made: Sequence[Made]) -> Stretch:
     lengths = tuple(segment.duration / made[0].scale for segment in made[0].segments)
-    stretch = Stretch(plan.lead + plan.origin, plan.first, lengths, tuple(made))
-    return _files([stretch], [x.letter for x in made], whole=whole)
+    return Stretch(plan.lead + plan.origin, plan.first, lengths, tuple(made))
 
 
 def _files(stretches: Sequence[Stretch], letters: Sequence[str], *, whole: bool) -> dict[str, bytes]:

@@ -23,6 +23,18 @@ class NotFailed(Problem):
     title = "The video has not failed"
 
 
+class NotReady(Problem):
+    status = 409
+    code = "not_ready"
+    title = "The video is still being worked on"
+
+
+class NothingRecorded(Problem):
+    status = 409
+    code = "nothing_recorded"
+    title = "There is no recording to make a video of"
+
+
 class SourceGone(Problem):
     status = 409
     code = "source_gone"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from server.streaming.videos.models import Failure, Pictures, Rendition, VideoState
+from server.streaming.videos.models import Chapter, Failure, Pictures, Rendition, VideoState
 from storage.postgres import Connection
 
 PICTURE, SOUND, STILLS = "picture", "sound", "stills"
@@ -97,6 +97,16 @@ async def longest(conn: Connection, id: UUID) -> float:
     return float(await conn.fetchval("select longest from videos where id = $1", id) or 0)
 
 
+async def keep(conn: Connection, id: UUID, error: Failure) -> None:
+    """The new run came to nothing: what was there before it is all there still."""
+    await conn.execute(
+        "update videos set state = 'ready', progress = 1, error_code = $2, error = $3 where id = $1",
+        id,
+        error.code,
+        error.message,
+    )
+
+
 async def set_plan(conn: Connection, id: UUID, *, facts: str, plan: str, duration: float) -> None:
     await conn.execute(
         "update videos set facts = $2, plan = $3, duration = $4 where id = $1", id, facts, plan, duration
@@ -116,6 +126,31 @@ async def set_stretches(conn: Connection, id: UUID, stretches: str, *, duration:
 async def stretches(conn: Connection, id: UUID) -> str | None:
     found: str | None = await conn.fetchval("select stretches from videos where id = $1", id)
     return found
+
+
+async def set_work(conn: Connection, id: UUID, work: str) -> None:
+    """JSON of media.vod.recorded: what lacks of a set whose segments were there already; a piece's number is a place in
+    it."""
+    await conn.execute("update videos set plan = $2 where id = $1", id, work)
+
+
+async def set_bytes(conn: Connection, id: UUID, *, source: int, stored: int) -> None:
+    """Of a set whose segments were there already: those that its owner brought, and the others."""
+    await conn.execute("update videos set source_bytes = $2, stored_bytes = $3 where id = $1", id, source, stored)
+
+
+async def copied(conn: Connection, task: Task, share: float) -> bool:
+    """How much of the progress the copying is; False: it is not wanted any more."""
+    return (
+        await conn.fetchval(
+            """update videos set progress = greatest(progress, $3::real) where id = $1 and run = $2
+               and state in ('processing', 'playable') returning 1""",
+            task.id,
+            task.run,
+            share,
+        )
+        is not None
+    )
 
 
 async def add_pieces(conn: Connection, id: UUID, pieces: Sequence[Piece]) -> None:
@@ -139,6 +174,17 @@ _PIECE = "select name, kind, number, rungs, weight, result from video_chunks"
 async def piece(conn: Connection, task: Task) -> Piece | None:
     row = await conn.fetchrow(_PIECE + " where video_id = $1 and name = $2", task.id, task.name)
     return _piece(row) if row else None
+
+
+async def set_chapters(conn: Connection, id: UUID, chapters: Sequence[Chapter]) -> None:
+    """They have moved with what they belong to."""
+    encoded = msgspec.json.encode(chapters).decode()
+    await conn.execute("update videos set chapters = $2, version = version + 1 where id = $1", id, encoded)
+
+
+async def set_mark(conn: Connection, id: UUID, mark: str) -> None:
+    """In the names of its segments."""
+    await conn.execute("update videos set mark = $2 where id = $1", id, mark)
 
 
 async def pieces(conn: Connection, id: UUID) -> list[Piece]:
