@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from storage.objects.behind import Behind
 from storage.objects.folder import FolderStore
 from storage.objects.parts import Lost, Piece
 from storage.objects.store import StoreError, check_key
@@ -19,6 +21,10 @@ T = TypeVar("T")
 
 _DATA = "data"
 _JOINED = "joined"
+FORCE = 16 * 1024 * 1024
+"""Bytes that are written before they are forced to the disk beside those that come."""
+_MOST_BUFFERS = 512
+"""Buffers in one writev call; the system allows 1024."""
 _SLICE = 64 * 1024 * 1024
 """Copied in one go by a thread, which nobody can stop meanwhile."""
 
@@ -57,35 +63,72 @@ class FolderParts:
 
 
 class FolderAppender:
+    """Three things at once: what comes is gathered, what came before is written by a thread, and what was written
+    before that is forced to the disk by another."""
+
     def __init__(self, file: int, path: Path, offset: int) -> None:
         self._file = file
         self._path = path
-        self._at = offset
-        self._kept = offset
-        self._work: asyncio.Future[object] | None = None
+        self._at = self._written = self._kept = self._forced = offset
+        """Handed over; in the file; on the disk; on the disk once the thread that is at it has ended."""
+        self._behind = Behind(self._write)
+        self._forcing: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
 
     async def write(self, data: bytes) -> None:
-        await self._do(lambda: _write(self._file, data, self._at))
+        await self._behind.put(data)
         self._at += len(data)
+        if self._written - self._forced >= FORCE:
+            self._force()
+        self._check()
 
     async def checkpoint(self) -> int:
         return await self.keep()
 
     async def keep(self) -> int:
-        if self._kept != self._at:
-            await self._do(lambda: os.fsync(self._file))
-            self._kept = self._at
+        await self._behind.done()
+        while self._kept != self._at:
+            self._force()
+            if self._forcing is not None:
+                await asyncio.wait({self._forcing})
+            self._check()
         return self._kept
 
     async def close(self) -> None:
-        if self._work is not None and not self._work.done():
-            # a thread goes on when who waited for it was cancelled; the file is its own until then
-            await asyncio.wait({self._work})
+        # threads go on when who waited for them was cancelled; the file is theirs until then
+        await self._behind.close()
+        if self._forcing is not None:
+            await asyncio.wait({self._forcing})
         await asyncio.to_thread(os.close, self._file)
 
-    async def _do(self, work: Callable[[], object]) -> None:
-        self._work = asyncio.ensure_future(_in_thread(self._path, work))
-        await asyncio.shield(self._work)
+    def _force(self) -> None:
+        """Unless a thread is at it: then the next call does it."""
+        if self._forcing is None and self._failure is None:
+            self._forced = self._written
+            self._forcing = asyncio.get_running_loop().run_in_executor(None, self._sync)
+            self._forcing.add_done_callback(self._ended)
+
+    def _ended(self, work: asyncio.Future[None]) -> None:
+        self._forcing = None
+        self._failure = asyncio.CancelledError() if work.cancelled() else work.exception()
+        if self._failure is None:
+            self._kept = self._forced
+
+    def _check(self) -> None:
+        # a system tells a failure once, and calls what it could not write clean: nothing may follow
+        if self._failure is not None:
+            raise self._failure
+
+    # in a thread
+
+    def _write(self, blocks: Sequence[bytes]) -> None:
+        with _told(self._path):
+            for at in range(0, len(blocks), _MOST_BUFFERS):
+                self._written += _write_all(self._file, blocks[at : at + _MOST_BUFFERS])
+
+    def _sync(self) -> None:
+        with _told(self._path):
+            os.fsync(self._file)
 
 
 def _open(path: Path, offset: int) -> int:
@@ -104,17 +147,23 @@ def _open(path: Path, offset: int) -> int:
         if there < offset:
             raise Lost(there)
         os.ftruncate(file, offset)
+        os.lseek(file, offset, os.SEEK_SET)
     except BaseException:
         os.close(file)
         raise
     return file
 
 
-def _write(file: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, at)
-        view, at = view[written:], at + written
+def _write_all(file: int, blocks: Sequence[bytes]) -> int:
+    """Behind what was written before; how many bytes."""
+    wanted = sum(map(len, blocks))
+    written = os.writev(file, blocks)
+    if written < wanted:
+        # a disk that is nearly full takes a part; the next attempt says why
+        view = memoryview(b"".join(blocks))[written:]
+        while view:
+            view = view[os.write(file, view) :]
+    return wanted
 
 
 def _slice(path: Path, begin: int, length: int, target: Path, at: int, *, before: int) -> None:
@@ -129,10 +178,10 @@ def _slice(path: Path, begin: int, length: int, target: Path, at: int, *, before
             raise Lost(before + there)
         into = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
+            os.lseek(into, at, os.SEEK_SET)
             while length:
                 data = os.pread(source, min(length, 1 << 20), begin)
-                _write(into, data, at)
-                begin, at, length = begin + len(data), at + len(data), length - len(data)
+                begin, length = begin + _write_all(into, [data]), length - len(data)
         finally:
             os.close(into)
     finally:
@@ -165,7 +214,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 async def _in_thread(path: Path, work: Callable[[], T]) -> T:
-    try:
+    with _told(path):
         return await asyncio.to_thread(work)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the system refuses is a StoreError."""
+    try:
+        yield
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from error

@@ -30,7 +30,8 @@ class Appender(Protocol):
     """Adds bytes at one place; memory stays flat. One task at a time; `close` when done. Raises StoreError: then
     nothing may follow but `close`, and what was kept before is still there."""
 
-    async def write(self, data: bytes) -> None: ...
+    async def write(self, data: bytes) -> None:
+        """Hand over; it may be written later, so what is raised may be what became of bytes before."""
 
     async def checkpoint(self) -> int:
         """The offset up to which all survives a power cut by now, without much being done for it."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.objects import Lost, ObjectStore, Parts, Piece, StoreError
+from storage.objects import Appender, Lost, ObjectStore, Parts, Piece, StoreError
 from storage.objects.folder import FolderStore
-from storage.objects.folder_parts import FolderParts
+from storage.objects.folder_parts import FORCE, FolderParts
 from storage.objects.s3 import S3Store
 from storage.objects.s3_parts import PART, S3Parts
 from tests.conftest import S3
@@ -187,17 +187,45 @@ async def test_a_store_that_is_full(stage: Stage, tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     if stage.s3 is None:
-        monkeypatch.setattr(os, "pwrite", full)
+        monkeypatch.setattr(os, "writev", full)
     else:
         monkeypatch.setattr("tempfile.mkstemp", full)
         with pytest.raises(StoreError, match="No space left"):
             await stage.parts.open("videos/3/upload", 0)
     if stage.s3 is None:
         with pytest.raises(StoreError, match="No space left"):
-            await appender.write(b"more")
+            await written(appender, b"more", 1)
     await appender.close()
     monkeypatch.undo()
     assert await stage.bring(b" on", offset=4) == 7
+
+
+async def test_a_disk_that_fails_beside_what_comes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system tells it once, and calls the bytes clean: what it told is not forgotten when the next fsync is well."""
+    if stage.s3 is not None:
+        pytest.skip("the store has the disk")
+    appender, fsync = await stage.parts.open(PLACE, 0), os.fsync
+    told: list[int] = []
+
+    def fails(file: int) -> None:
+        told.append(file)
+        if len(told) == 1:
+            raise OSError(5, "Input/output error")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(StoreError, match="Input/output error"):
+        await written(appender, os.urandom(FORCE // 4), 10)
+    with pytest.raises(StoreError, match="Input/output error"):
+        await appender.keep()
+    await appender.close()
+    assert len(told) == 1
+
+
+async def written(appender: Appender, block: bytes, times: int) -> int:
+    for _ in range(times):
+        await appender.write(block)
+    return await appender.keep()
 
 
 async def test_nothing_of_the_scratch_has_a_name(stage: Stage, tmp_path: Path) -> None:

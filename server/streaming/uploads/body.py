@@ -56,19 +56,21 @@ class Pace:
 
 
 async def blocks(content: StreamReader, pace: Pace) -> AsyncIterator[bytes]:
-    """The body in pieces of about BLOCK bytes. What came before it breaks off is given first. Raises TooSlow,
-    BrokenBody."""
+    """The body in pieces of BLOCK bytes or more, as they were read: little ones are put together. What came before it
+    breaks off is given first. Raises TooSlow, BrokenBody."""
     clock = asyncio.get_running_loop().time
-    gathered, since = bytearray(), clock()
+    gathered: list[bytes] = []
+    size, since = 0, clock()
     try:
         while data := await pace.read(content.readany()):
-            gathered += data
-            if len(gathered) >= BLOCK or clock() - since > _PATIENCE:
-                yield bytes(gathered)
-                gathered, since = bytearray(), clock()
+            gathered.append(data)
+            size += len(data)
+            if size >= BLOCK or clock() - since > _PATIENCE:
+                yield data if len(gathered) == 1 else b"".join(gathered)
+                gathered, size, since = [], 0, clock()
     except (TooSlow, BrokenBody):
         if gathered:
-            yield bytes(gathered)
+            yield b"".join(gathered)
         raise
     if gathered:
-        yield bytes(gathered)
+        yield b"".join(gathered)

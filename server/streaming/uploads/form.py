@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import asyncpg
-from aiohttp import BodyPartReader, MultipartReader
 
 from server.kit.http import Call
 from server.kit.http.idempotency import REPLAYED, read_key
 from server.kit.problems import IdempotencyInProgress, IdempotencyKeyReused, Invalid, UnsupportedMediaType
-from server.streaming.uploads.body import BLOCK, Pace
+from server.streaming.uploads.body import Pace, blocks
 from server.streaming.uploads.errors import UploadTooLarge
+from server.streaming.uploads.formparts import FormParts, Part
 from server.streaming.uploads.models import Details, State, Upload
 from server.streaming.uploads.service import Uploads
 
@@ -21,7 +20,7 @@ FIELDS = {"title": 1024, "description": 32 * 1024, "visibility": 64}
 """Bytes that each may have; the characters are counted later."""
 _OVERHEAD = 64 * 1024
 """Bytes of a request that are not the file: fields, and what stands between the parts."""
-_MOST_PARTS = 20
+_PLAIN = ("binary", "7bit", "8bit")
 
 
 class Form:
@@ -40,17 +39,15 @@ class Form:
         key = read_key(request)
         if key is not None and (earlier := await self._uploads.earlier_form(call.user, key)) is not None:
             return self._again(call, earlier)
-        try:
-            reader = MultipartReader(request.headers, request.content)
-        except ValueError as error:
-            raise Invalid.at("Content-Type", f"has no boundary that can be used: {error}", "header") from None
+        pace = Pace(self._uploads.options.least_rate, self._uploads.options.window)
+        parts = FormParts(request.headers["Content-Type"], blocks(request.content, pace), most=most + _OVERHEAD)
         async with self._uploads.form_room(call.user):
             try:
                 upload = await self._uploads.begin_form(call.user, key, request.content_length)
             except asyncpg.UniqueViolationError:
                 raise _in_progress() from None
             try:
-                return await self._take(call, upload, reader)
+                return await self._take(call, upload, parts)
             except BaseException:
                 # also when the handler is cancelled: nothing may stay
                 await self._uploads.drop_form(upload)
@@ -64,59 +61,38 @@ class Form:
         call.headers[REPLAYED] = "true"
         return earlier.video_id
 
-    async def _take(self, call: Call, upload: Upload, reader: MultipartReader) -> UUID:
+    async def _take(self, call: Call, upload: Upload, parts: FormParts) -> UUID:
         fields: dict[str, str] = {}
-        options = self._uploads.options
-        pace = Pace(options.least_rate, options.window)
         received: Upload | None = None
-        for _ in range(_MOST_PARTS):
-            part = await pace.read(reader.next())
-            if part is None:
-                break
-            if not isinstance(part, BodyPartReader) or part.name is None:
-                raise Invalid.at("file", "a part of the form has no name, or has parts itself")
-            _check_encoding(part)
+        while (part := await parts.next()) is not None:
+            if not part.name:
+                raise Invalid.at(FILE, "a part of the form has no name")
+            if part.encoding not in _PLAIN:  # RFC 7578, section 4.7
+                raise Invalid.at(part.name[:100], "is encoded, which forms are not")
             if part.name == FILE:
                 if received is not None:
                     raise Invalid.at(FILE, "is given twice")
-                fields.setdefault("filename", (part.filename or "")[:500])
-                received = await self._uploads.receive_form(call.user, upload, _blocks(part, pace))
+                fields.setdefault("filename", part.filename[:500])
+                received = await self._uploads.receive_form(call.user, upload, part.blocks())
             elif part.name in FIELDS and part.name not in fields:
-                fields[part.name] = await _text(part, FIELDS[part.name], pace)
+                fields[part.name] = await _text(part, FIELDS[part.name])
             else:
                 raise Invalid.at(part.name[:100], "is given twice, or is no field of this form")
-        else:
-            raise Invalid.at("file", "the form has too many parts")
         if received is None or received.received == 0:
             raise Invalid.at(FILE, "is missing or empty")
         return await self._uploads.complete_form(call.user, received, Details.of(fields))
 
 
-def _check_encoding(part: BodyPartReader) -> None:
-    """RFC 7578, section 4.7: none is used in forms."""
-    if part.headers.get("Content-Encoding") or part.headers.get("Content-Transfer-Encoding", "binary").lower() not in (
-        "binary",
-        "7bit",
-        "8bit",
-    ):
-        raise Invalid.at(part.name or FILE, "is encoded, which forms are not")
-
-
-async def _blocks(part: BodyPartReader, pace: Pace) -> AsyncIterator[bytes]:
-    while data := await pace.read(part.read_chunk(BLOCK)):
-        yield data
-
-
-async def _text(part: BodyPartReader, most: int, pace: Pace) -> str:
+async def _text(part: Part, most: int) -> str:
     data = bytearray()
-    async for block in _blocks(part, pace):
+    async for block in part.blocks():
         data += block
         if len(data) > most:
-            raise Invalid.at(part.name or "", f"has more than {most} bytes")
+            raise Invalid.at(part.name, f"has more than {most} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise Invalid.at(part.name or "", "is not UTF-8") from None
+        raise Invalid.at(part.name, "is not UTF-8") from None
 
 
 def _in_progress() -> IdempotencyInProgress:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from media.vod.errors import BadSource
 from media.vod.source import HEAD, sniff
 from server.streaming.uploads.errors import BrokenBody, NotAVideo, TooSlow, UploadTooLarge, WrongChecksum
 from server.streaming.uploads.protocol import Checksum
-from storage.objects import Appender
+from storage.objects import Appender, Behind
 
 Record = Callable[[int, bytes], Awaitable[None]]
 """Remembers an offset and the first bytes; raises when the upload is not this request's any more."""
@@ -21,6 +21,31 @@ def look(head: bytes) -> None:
         sniff(head)
     except BadSource as error:
         raise NotAVideo(error.reason) from None
+
+
+class _Sum:
+    """What a client says the sum of a request's bytes is, and what it is: reckoned by a thread, beside the writing."""
+
+    def __init__(self, checksum: Checksum) -> None:
+        self._told = checksum
+        self._digest = checksum.begin()
+        self._behind = Behind(self._add)
+
+    async def put(self, block: bytes) -> None:
+        await self._behind.put(block)
+
+    async def check(self) -> None:
+        """Raises WrongChecksum."""
+        await self._behind.done()
+        if self._digest.digest() != self._told.digest:
+            raise WrongChecksum(f"The {self._told.algorithm} of what came is another: send these bytes again.")
+
+    async def close(self) -> None:
+        await self._behind.close()
+
+    def _add(self, blocks: Sequence[bytes]) -> None:
+        for block in blocks:
+            self._digest.update(block)
 
 
 class Receiving:
@@ -48,7 +73,7 @@ class Receiving:
         self._judges = judges
         self._judged = len(head) >= HEAD
         self._checkpoint = checkpoint
-        self._checksum = checksum
+        self._sum = None if checksum is None else _Sum(checksum)
 
     @property
     def head(self) -> bytes:
@@ -60,9 +85,12 @@ class Receiving:
         try:
             await self._take(blocks)
         except (BrokenBody, TooSlow):
-            if self._checksum is None:
+            if self._sum is None:
                 await self.keep()
             raise
+        finally:
+            if self._sum is not None:
+                await self._sum.close()
         return await self.keep()
 
     async def keep(self) -> int:
@@ -73,24 +101,23 @@ class Receiving:
     async def _take(self, blocks: AsyncIterator[bytes]) -> None:
         clock = asyncio.get_running_loop().time
         recorded = clock()
-        digest = None if self._checksum is None else self._checksum.begin()
         async for block in blocks:
             self._at += len(block)
             self._see(block)
-            if digest is not None:
-                await asyncio.to_thread(digest.update, block)
+            if self._sum is not None:
+                await self._sum.put(block)
             await self._appender.write(block)
             # the end is recorded once, when all of it has been judged: from then on the upload is nobody's to write to
             ends = self._at == self._end
-            if digest is None and not ends and clock() - recorded > self._checkpoint:
+            if self._sum is None and not ends and clock() - recorded > self._checkpoint:
                 offset = await self._appender.checkpoint()
                 # of what is kept, not of what is on its way
                 await self._record(offset, self._head[:offset])
                 recorded = clock()
         if self._judges and not self._judged and self._at == self._end:
             look(self._head)
-        if self._checksum is not None and digest is not None and digest.digest() != self._checksum.digest:
-            raise WrongChecksum(f"The {self._checksum.algorithm} of what came is another: send these bytes again.")
+        if self._sum is not None:
+            await self._sum.check()
 
     def _see(self, block: bytes) -> None:
         if self._at > self._most:

@@ -152,6 +152,11 @@ async def test_parts_at_once(yard: Yard) -> None:
     assert (refused.status, refused.code) == (403, "final_upload")
     await yard.arrived(video, data)
     await eventually(lambda: yard.keys_are([], "uploads/"))
+
+    async def parts_gone() -> bool:
+        return await yard.rows() == 1
+
+    await eventually(parts_gone)
     again = await yard.tus(ana, "POST", Upload_Concat=final)
     assert again.status == 404
 
