@@ -295,6 +295,7 @@ class Settings:
     )
     grant_skew_seconds: float = _setting(2.0, "the clocks of a fleet's machines are no further apart than this, s")
     video_cache_bytes: int = _setting(64 << 20, "memory for files of videos that are being watched, bytes")
+    video_protected_bytes: int = _setting(32 << 20, "memory for those of them that are encrypted, bytes")
 
     # views of videos
     view_seconds: float = _setting(10.0, "a view of a video counts after this much was delivered and played, s")

@@ -50,6 +50,10 @@ class Door:
         """Seconds after which to ask for a new one; None: it stays good."""
         return self._rights.renew_in(grant)
 
+    def doubt(self, id: UUID) -> None:
+        """How its media is handed out was changed; after the commit."""
+        self._rights.doubt(self._kind, id)
+
     async def changed(self, id: UUID) -> None:
         """It was edited or deleted; after the commit."""
         await self._rights.changed(self._kind, id)

@@ -109,7 +109,7 @@ class Files:
         if body is None:
             return None
         kind = key.rpartition(".")[2]
-        return await asyncio.to_thread(_made, kind, body)
+        return await asyncio.to_thread(made, kind, body)
 
     def _done(self, key: str, task: asyncio.Task[File | None]) -> None:
         del self._reading[key]
@@ -135,7 +135,8 @@ class Files:
             self._bytes -= old.size
 
 
-def _made(kind: str, body: bytes) -> File:
+def made(kind: str, body: bytes) -> File:
+    """In a thread: a digest of all of it, and texts zipped."""
     etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     zipped = gzip.compress(body, 6, mtime=0) if kind in TEXTS else None
     return File(kind, body, etag, zipped, time.monotonic())

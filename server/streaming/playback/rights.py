@@ -143,6 +143,10 @@ class Rights:
         if before is not None and after != before:
             self._compare(before, after)
 
+    def doubt(self, kind: Kind, id: UUID) -> None:
+        """Something else of it has changed than who may watch: it is read anew when somebody asks next."""
+        self._subjects.doubt((kind, str(id)))
+
     def follow_changed(self, viewer_id: UUID, owner_id: UUID, follows: bool) -> None:
         self._pairs.doubt((viewer_id, owner_id))
         if not follows:

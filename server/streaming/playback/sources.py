@@ -63,6 +63,7 @@ class VideoSubjects:
                 published=video.published,
                 ready=video.playable,
                 duration=video.duration,
+                protection=video.protection,
             )
             for id, video in found.items()
         }

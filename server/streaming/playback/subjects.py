@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from server.streaming.protection.models import Protection
 from server.streaming.visibility import OPEN
 
 PUBLIC_GRANT = "p"
@@ -28,7 +29,7 @@ class Kind(StrEnum):
 class Subject:
     """visibility: public | unlisted | private | followers | subscribers | paid. published: others than the owner may
     see it, as `visibility` says. ready: there is something to play. ended, recorded: of a broadcast. duration in s, of
-    a video."""
+    a video. protection: how its media is handed out; None: as it is."""
 
     kind: Kind
     id: UUID
@@ -39,6 +40,7 @@ class Subject:
     ended: bool = False
     recorded: bool = False
     duration: float = 0.0
+    protection: Protection | None = None
 
     @property
     def open(self) -> bool:

@@ -1,28 +1,51 @@
-"""The media of videos: `/videos/{id}/{grant}/{name}`, playlists, segments, pictures and captions, from the store."""
+"""The media of videos: `/videos/{id}/{grant}/{name}`, playlists, segments, pictures and captions, from the store.
+
+Of a video that is protected, names of what is encrypted begin with the key's tag, and below the same grant are its key
+(`{tag}.key`, for AES-128) and its license (`license`, for Clear Key): who may not watch gets neither.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
 from aiohttp import web
 
-from server.streaming.playback.files import NAME, TYPES, File, Files
+from media.package.protect import LICENSE, Key, split_name
+from server.kit.http.read import BytesReader
+from server.streaming.playback.files import NAME, TYPES, File
 from server.streaming.playback.ranges import NotSatisfiable, named, range_of
 from server.streaming.playback.response import CORS, IMMUTABLE, PREFLIGHT, cache_control, say
 from server.streaming.playback.rights import Refusal, Rights
 from server.streaming.playback.subjects import GRANT_CHECK, PUBLIC_GRANT, Kind, Subject
+from server.streaming.protection import licenses
+from server.streaming.protection.models import Scheme
 from storage.objects import StoreError
 from storage.postgres.database import AWAY
 
 PLAYLIST_AGE = 10
 PICTURE_AGE = 300
 _PATH = "/videos/{id}/{grant}/{name}"
+_LICENSE = f"/videos/{{id}}/{{grant}}/{LICENSE}"
+_KEY = re.compile(r"([0-9a-f]{16})\.key", re.ASCII)
+_SECRET = {**CORS, "Cache-Control": "no-store"}
+"""No cache between us and who may watch keeps a key."""
 _CORS = {
     **CORS,
     "Access-Control-Expose-Headers": "Date, Content-Length, Content-Range, Accept-Ranges, ETag",
     "Accept-Ranges": "bytes",
 }
+
+
+class Shelf(Protocol):
+    """Files as they are handed out."""
+
+    async def read(self, subject: Subject, tag: str, name: str) -> File | Refusal | None:
+        """tag: of the key that it is encrypted with, "" for none. None: there is no such file. Raises StoreError."""
+        ...
+
+    def key(self, subject: Subject) -> Key | None: ...
 
 
 class Delivered(Protocol):
@@ -32,37 +55,45 @@ class Delivered(Protocol):
 
 
 class VideoRoutes:
-    def __init__(self, rights: Rights, files: Files, views: Delivered) -> None:
+    """timeout: the longest that the body of a license request may take, s."""
+
+    def __init__(self, rights: Rights, files: Shelf, views: Delivered, timeout: float) -> None:
         self._rights = rights
         self._files = files
         self._views = views
+        self._body = BytesReader(licenses.MOST_BYTES, timeout)
         self.answered = 0
         self.sent_bytes = 0
 
     def install(self, app: web.Application) -> None:
         app.router.add_get(_PATH, self.serve)
         app.router.add_options(_PATH, self.preflight)
+        app.router.add_post(_LICENSE, self.license)
 
     async def preflight(self, request: web.Request) -> web.Response:
-        return web.Response(status=204, headers={**_CORS, **PREFLIGHT})
+        headers = {**_CORS, **PREFLIGHT}
+        if request.match_info["name"] == LICENSE:
+            headers["Access-Control-Allow-Methods"] = "POST, OPTIONS"
+        return web.Response(status=204, headers=headers)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        match = request.match_info
-        id, grant, name = match["id"], match["grant"], match["name"]
-        try:
-            subject = await self._rights.check(Kind.VIDEO, id, grant)
-        except AWAY:
-            return say(503, "Who may watch this cannot be asked right now.", {"Retry-After": "1"})
-        if isinstance(subject, Refusal):
-            return say(subject.status, subject.words)
+        grant = request.match_info["grant"]
+        subject = await self._subject(request)
+        if isinstance(subject, web.Response):
+            return subject
+        tag, name = split_name(request.match_info["name"])
         if name == GRANT_CHECK:
             return self._checked(request, subject)
+        if (found := _KEY.fullmatch(name)) is not None:
+            return self._key(subject, found[1])
         if NAME.fullmatch(name) is None:
             return say(404, "There is no such file.")
         try:
-            file = await self._files.read(f"videos/{id}", name)
+            file = await self._files.read(subject, tag, name)
         except StoreError:
             return say(503, "The store does not answer.", {"Retry-After": "1"})
+        if isinstance(file, Refusal):
+            return say(file.status, file.words)
         if file is None:
             if not subject.ready:
                 return say(404, "The video cannot be played yet.")
@@ -75,9 +106,43 @@ class VideoRoutes:
         self.sent_bytes += sent
         return response
 
+    async def license(self, request: web.Request) -> web.StreamResponse:
+        """As EME's Clear Key asks for it, by POST."""
+        subject = await self._subject(request)
+        if isinstance(subject, web.Response):
+            return subject
+        if subject.protection is None or subject.protection.scheme is not Scheme.CLEARKEY:
+            return say(404, "This video is not encrypted with Clear Key.")
+        try:
+            kids = licenses.asked(await self._body.read(request))
+        except licenses.BadRequest as error:
+            return say(400, str(error))
+        key = self._files.key(subject)
+        if key is None or key.id not in kids:
+            return say(404, "There is no such key: load the playlist again.")
+        return web.Response(body=licenses.license_of(key), content_type="application/json", headers=_SECRET)
+
+    def _key(self, subject: Subject, tag: str) -> web.Response:
+        """Of whole segments; that of Clear Key is told by its license."""
+        key = self._files.key(subject)
+        if key is None or key.tag != tag:
+            return say(410, "There is another key now: load the playlist again.")
+        if subject.protection is None or subject.protection.scheme is not Scheme.AES_128:
+            return say(404, "This video is not encrypted with AES-128.")
+        return web.Response(body=key.secret, content_type="application/octet-stream", headers=_SECRET)
+
+    async def _subject(self, request: web.Request) -> Subject | web.Response:
+        """What the path's grant opens, or the answer to who has no right to it."""
+        match = request.match_info
+        try:
+            subject = await self._rights.check(Kind.VIDEO, match["id"], match["grant"])
+        except AWAY:
+            return say(503, "Who may watch this cannot be asked right now.", {"Retry-After": "1"})
+        return say(subject.status, subject.words) if isinstance(subject, Refusal) else subject
+
     def _checked(self, request: web.Request, subject: Subject) -> web.Response:
         """A cache that keeps one copy for all asks before it hands that out: `?name=` says what, for the counts."""
-        name = request.query.get("name", "")
+        _, name = split_name(request.query.get("name", ""))
         if NAME.fullmatch(name) is not None:
             self._views.delivered(request, subject, name)
         return web.Response(status=204, headers={**CORS, "Cache-Control": "no-store"})

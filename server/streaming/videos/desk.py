@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from media.package.protect import LICENSE, unprotectable
+from media.vod.packaging import MANIFEST, MULTIVARIANT
 from server.kit.auth import Caller
 from server.kit.clock import now
 from server.kit.http import Call, Page, PageQuery, decode_cursor
@@ -16,6 +18,8 @@ from server.kit.http.ifmatch import IfMatch
 from server.kit.ownership import may
 from server.kit.problems import Invalid
 from server.streaming.addresses import Address
+from server.streaming.protection.errors import CannotProtect, NotProtected
+from server.streaming.protection.models import Protection, Scheme
 from server.streaming.videos import captions_store, chapters, store, work_store
 from server.streaming.videos.errors import (
     AlreadyPublished,
@@ -23,7 +27,13 @@ from server.streaming.videos.errors import (
     NotFailed,
     SourceGone,
 )
-from server.streaming.videos.jobs import DELETED_JOB, enqueue_pieces, enqueue_probe
+from server.streaming.videos.jobs import (
+    DELETED_JOB,
+    enqueue_assembly,
+    enqueue_pieces,
+    enqueue_probe,
+    enqueue_recording,
+)
 from server.streaming.videos.models import (
     PLAYABLE,
     CaptionsView,
@@ -43,13 +53,14 @@ from server.streaming.videos.models import (
     ViewBody,
     ViewView,
     Watchable,
+    folder_of,
     source_key,
 )
 from server.streaming.videos.opening import Door, Views, missing, owned
 from server.streaming.videos.words import as_tsquery
 from storage.jobs import Jobs
 from storage.objects import ObjectStore
-from storage.postgres import Connection, Database
+from storage.postgres import Connection, Database, after_commit
 
 PLACEHOLDER = "/assets/placeholder.svg"
 EVENTS_SHOWN = 50
@@ -66,6 +77,12 @@ class People(Protocol):
     async def people(self, ids: Collection[UUID], /) -> Mapping[UUID, Any]: ...
 
 
+class Keys(Protocol):
+    def make(self, video_id: UUID, scheme: Scheme, /) -> Protection | None:
+        """With a new key; None of no scheme."""
+        ...
+
+
 class Desk:
     def __init__(
         self,
@@ -75,6 +92,7 @@ class Desk:
         people: People,
         door: Door,
         views: Views,
+        keys: Keys,
     ) -> None:
         self._database = database
         self._objects = objects
@@ -82,6 +100,7 @@ class Desk:
         self._people = people
         self._door = door
         self._views = views
+        self._keys = keys
 
     # looking
 
@@ -131,6 +150,8 @@ class Desk:
     # the owner
 
     async def edit(self, id: UUID, caller: Caller, body: VideoEdit, address: Address, seen: IfMatch) -> VideoView:
+        if body.protection is Scheme.CLEARKEY:
+            await self._check_codecs(id, caller)
         async with self._database.transaction() as conn:
             video = owned(await store.lock(conn, id), caller)
             seen.check(video.version)
@@ -151,10 +172,31 @@ class Desk:
                 thumbnail=video.thumbnail if body.thumbnail is msgspec.UNSET else body.thumbnail,
                 chapters=by_hand,
             )
+            if body.protection not in (msgspec.UNSET, video.protection):
+                await store.protect(conn, id, self._keys.make(id, body.protection))
             if video.published_at is None and published_at is not None:
                 await store.add_event(conn, id, "published", "by its owner")
         await self._door.changed(id)
         return await self.show(id, caller, address)
+
+    async def new_key(self, id: UUID, caller: Caller, address: Address, seen: IfMatch) -> VideoView:
+        """Raises NotProtected."""
+        async with self._database.transaction() as conn:
+            video = owned(await store.lock(conn, id), caller)
+            seen.check(video.version)
+            if video.protection is Scheme.NONE:
+                raise NotProtected("Set `protection` first: that makes a key.")
+            await store.protect(conn, id, self._keys.make(id, video.protection))
+            after_commit(lambda: self._door.doubt(id))  # the route is audited, and commits after us
+        return await self.show(id, caller, address)
+
+    async def _check_codecs(self, id: UUID, caller: Caller) -> None:
+        """Raises CannotProtect where Clear Key cannot be had; of a video that is not prepared yet nobody knows."""
+        async with self._database.acquire() as conn:
+            owned(await store.get(conn, id), caller)
+        playlist = await self._objects.get(f"{folder_of(id)}/{MULTIVARIANT}")
+        if playlist is not None and (codecs := unprotectable(playlist.decode())):
+            raise CannotProtect(f"Clear Key is not offered for {', '.join(codecs)}. Choose aes-128, for HLS.")
 
     async def delete(self, id: UUID, caller: Caller, seen: IfMatch) -> DeletedView:
         """The row goes now, and with it the right to every object; the objects go by a job of the same transaction."""
@@ -169,15 +211,19 @@ class Desk:
     async def retry(self, id: UUID, caller: Caller, address: Address) -> UploadedView:
         """What was done before it failed is not done again. Raises NotFailed, SourceGone."""
         async with self._database.acquire() as conn:
-            _failed(owned(await store.get(conn, id), caller))
-        if await self._objects.size(source_key(id)) is None:
+            video = _failed(owned(await store.get(conn, id), caller))
+        if video.broadcast_id is None and not video.kept and await self._objects.size(source_key(id)) is None:
             raise SourceGone("Delete this video and upload the file again.")
         async with self._database.transaction() as conn:
-            _failed(owned(await store.lock(conn, id), caller))
+            video = _failed(owned(await store.lock(conn, id), caller))
             run = await work_store.begin(conn, id)
             pieces = await work_store.pieces(conn, id)
             if any(piece.result is None for piece in pieces):
                 await enqueue_pieces(self._jobs, conn, id, run, pieces)
+            elif video.kept:
+                await enqueue_assembly(self._jobs, conn, id, run)
+            elif video.broadcast_id is not None:
+                await enqueue_recording(self._jobs, conn, id, run)
             else:  # it did not come that far, or what was made of it is of no use
                 await enqueue_probe(self._jobs, conn, id, run)
             await store.add_event(conn, id, "retried", "")
@@ -239,6 +285,7 @@ class Desk:
             duration=round(video.duration, 3),
             renditions=video.renditions,
             playback=self._playback(video, caller, address),
+            protection=video.protection,
             thumbnail=_thumbnail(video, base, address),
             preview=_in(base, video.pictures.preview),
             storyboard=_in(base, video.pictures.storyboard),
@@ -250,6 +297,7 @@ class Desk:
             likes=video.likes,
             liked=await store.liked(conn, id, caller.user_id) if caller is not None else None,
             owner=VideoOwner(video.owner_id, owners[video.owner_id].username),
+            broadcast_id=video.broadcast_id,
             channel=f"video:{id}" if mine else None,
             facts=msgspec.json.decode(facts) if facts is not None else None,
             thumbnails=[ThumbnailView(name, f"{base}/{name}") for name in _choices(video)] if mine else None,
@@ -293,12 +341,17 @@ class Desk:
         base = self._base(video, caller, address)
         if base is None or (not video.renditions and video.state is not VideoState.READY):
             return None
-        return VideoPlayback(hls=f"{base}/index.m3u8", dash=f"{base}/index.mpd")
+        return VideoPlayback(
+            hls=f"{base}/{MULTIVARIANT}",
+            dash=f"{base}/{MANIFEST}" if video.protection is not Scheme.AES_128 else None,
+            license=f"{base}/{LICENSE}" if video.protection is Scheme.CLEARKEY else None,
+        )
 
 
-def _failed(video: Video) -> None:
+def _failed(video: Video) -> Video:
     if video.state is not VideoState.FAILED:
         raise NotFailed(f"It is {video.state}: there is nothing to try again.")
+    return video
 
 
 def _watchable(video: Video) -> Watchable:

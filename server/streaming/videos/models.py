@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from server.kit.http import PageQuery
+from server.streaming.protection.models import Protection, Scheme
 from server.streaming.visibility import OPEN as OPEN  # noqa: PLC0414 - a word of videos too
 from server.streaming.visibility import Visibility as Visibility  # noqa: PLC0414
 
@@ -65,7 +66,9 @@ class Pictures(msgspec.Struct, frozen=True):
 
 
 class Video(msgspec.Struct, frozen=True):
-    """The row. `version` counts edits by people; `run` counts attempts to process it."""
+    """The row. `version` counts edits by people; `run` counts attempts to process it. broadcast_id: what it is the
+    recording of; replaces: the video whose file this is to be; mark: in the names of its segments; kept: its set is made
+    of segments that were there already."""
 
     id: UUID
     owner_id: UUID
@@ -91,6 +94,11 @@ class Video(msgspec.Struct, frozen=True):
     version: int
     packaged: int
     created_at: datetime
+    protection: Scheme
+    broadcast_id: UUID | None = None
+    replaces: UUID | None = None
+    mark: str = ""
+    kept: bool = False
 
     @property
     def folder(self) -> str:
@@ -114,7 +122,7 @@ def source_key(id: UUID) -> str:
 
 class Watchable(msgspec.Struct, frozen=True):
     """A video as who hands out its bytes sees it. published: others than the owner may see it, as `visibility` says.
-    duration in s. Objects are under `folder`."""
+    duration in s. Objects are under `folder`. protection: how its media is handed out; None: as it is."""
 
     id: UUID
     owner_id: UUID
@@ -123,6 +131,7 @@ class Watchable(msgspec.Struct, frozen=True):
     published: bool
     duration: float
     folder: str
+    protection: Protection | None = None
 
     @property
     def playable(self) -> bool:
@@ -138,10 +147,12 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class VideoPlayback(msgspec.Struct, frozen=True):
-    """Absolute URLs."""
+    """Absolute URLs. dash: null when it is encrypted for HLS alone. license: where EME's Clear Key asks for keys, null
+    when it is not encrypted so."""
 
     hls: str
-    dash: str
+    dash: str | None
+    license: str | None = None
 
 
 class VideoOwner(msgspec.Struct, frozen=True):
@@ -204,7 +215,7 @@ class VideoCard(msgspec.Struct, frozen=True):
 class VideoView(msgspec.Struct, frozen=True):
     """A video in full. `facts` (of the uploaded file), `events`, `thumbnails` and the bytes are for its owner alone
     (null for others). liked: whether you like it; null when you are not signed in. channel: of the socket, for its
-    owner, where progress is told."""
+    owner, where progress is told. protection: how its media is encrypted."""
 
     id: UUID
     version: int
@@ -220,6 +231,7 @@ class VideoView(msgspec.Struct, frozen=True):
     duration: float
     renditions: list[Rendition]
     playback: VideoPlayback | None
+    protection: Scheme
     thumbnail: str
     preview: str | None
     storyboard: str | None
@@ -229,6 +241,7 @@ class VideoView(msgspec.Struct, frozen=True):
     likes: int
     liked: bool | None
     owner: VideoOwner
+    broadcast_id: UUID | None
     channel: str | None
     facts: dict[str, Any] | None
     thumbnails: list[ThumbnailView] | None
@@ -239,11 +252,13 @@ class VideoView(msgspec.Struct, frozen=True):
 
 class VideoEdit(msgspec.Struct, forbid_unknown_fields=True):
     """Only what is given changes. publish_at: others see it from then on; null: at once. thumbnail: a name of
-    `thumbnails`. chapters: null for those of the description."""
+    `thumbnails`. chapters: null for those of the description. protection: how its media is encrypted; who is
+    watching it loads it anew."""
 
     title: Title | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
     visibility: Visibility | msgspec.UnsetType = msgspec.UNSET
+    protection: Scheme | msgspec.UnsetType = msgspec.UNSET
     publish_at: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
     thumbnail: Annotated[str, msgspec.Meta(max_length=80)] | msgspec.UnsetType = msgspec.UNSET
     chapters: Annotated[list[Chapter], msgspec.Meta(max_length=200)] | msgspec.UnsetType | None = msgspec.UNSET

@@ -39,6 +39,10 @@ class Door(Protocol):
         """What stands in the path of its media for somebody who may watch."""
         ...
 
+    def doubt(self, id: UUID) -> None:
+        """How its media is handed out was changed; after the commit."""
+        ...
+
     async def changed(self, id: UUID) -> None:
         """It was edited or deleted; after the commit."""
         ...

@@ -7,6 +7,7 @@ from uuid import UUID
 from server.kit.http import Access, Call, Page, PageQuery, Routes
 from server.kit.problems import BadCursor, BodyTooLarge, Invalid, MalformedBody, RequestTimeout, Unavailable
 from server.streaming.addresses import Addresses
+from server.streaming.protection.errors import CannotProtect, NotProtected
 from server.streaming.videos.captions import Captions
 from server.streaming.videos.desk import Desk
 from server.streaming.videos.errors import (
@@ -72,7 +73,7 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses:
         "/api/v1/videos/{id}",
         access=Access.USER,
         if_match=True,
-        errors=(NoSuchVideo, NotYourVideo, NoSuchThumbnail, BadChapters, AlreadyPublished, Invalid),
+        errors=(NoSuchVideo, NotYourVideo, NoSuchThumbnail, BadChapters, AlreadyPublished, CannotProtect, Invalid),
         summary="Edit a video",
         example_body=VideoEdit(title="A film", visibility=Visibility.PUBLIC),
     )
@@ -80,6 +81,19 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses:
         """Only the fields that are sent change. With `If-Match` only what you have read is changed. `publish_at` in the
         future hides a video that is not published yet until then."""
         return await desk.edit(id, call.user, body, addresses.seen_from(call.request), call.if_match)
+
+    @api.post(
+        "/api/v1/videos/{id}/key",
+        access=Access.USER,
+        if_match=True,
+        audit="video.key_changed",
+        errors=(NoSuchVideo, NotYourVideo, NotProtected),
+        summary="Encrypt a video with a new key",
+    )
+    async def new_key(call: Call, id: UUID) -> VideoView:
+        """Of a video that is protected. The old key opens nothing from now on but what was fetched with it; who is
+        watching loads the video anew."""
+        return await desk.new_key(id, call.user, addresses.seen_from(call.request), call.if_match)
 
     @api.delete(
         "/api/v1/videos/{id}",

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from server.kit.ids import uuid7
+from server.streaming.protection.models import Protection, Scheme
 from server.streaming.videos.models import (
     Chapter,
     Failure,
@@ -26,7 +27,8 @@ from storage.postgres import Connection
 # in the order of the fields of Video, but for the error's two
 _COLUMNS = """v.id, v.owner_id, v.title, v.description, v.visibility, v.state, v.progress, v.error_code, v.error,
     v.publish_at, v.published_at, v.source_bytes, v.stored_bytes, v.duration, v.renditions, v.pictures, v.thumbnail,
-    v.chapters, v.run, v.likes, v.views, v.suspended, v.version, v.packaged, v.created_at"""
+    v.chapters, v.run, v.likes, v.views, v.suspended, v.version, v.packaged, v.created_at,
+    v.protection, v.broadcast_id, v.replaces, v.mark, v.stretches is not null as kept"""
 _SELECT = f"select {_COLUMNS} from videos v"
 # a list shows neither
 _CARD = "select " + _COLUMNS.replace("v.description", "''").replace("v.chapters", "null::jsonb")
@@ -70,6 +72,11 @@ def _video(row: Any) -> Video:
         version=row["version"],
         packaged=row["packaged"],
         created_at=row["created_at"],
+        protection=Scheme(row["protection"]),
+        broadcast_id=row["broadcast_id"],
+        replaces=row["replaces"],
+        mark=row["mark"],
+        kept=row["kept"],
     )
 
 
@@ -111,7 +118,8 @@ async def lock(conn: Connection, id: UUID) -> Video | None:
 async def watchables(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Watchable]:
     """Those of them that are there, and whose owners are not leaving."""
     rows = await conn.fetch(
-        """select id, owner_id, visibility, state, published_at is not null as published, duration
+        """select id, owner_id, visibility, state, published_at is not null as published, duration,
+               protection, key_id, sealed_key
            from videos where id = any($1::uuid[]) and not suspended""",
         list(ids),
     )
@@ -124,6 +132,9 @@ async def watchables(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Watc
             published=row["published"],
             duration=row["duration"],
             folder=folder_of(row["id"]),
+            protection=Protection(Scheme(row["protection"]), row["key_id"], row["sealed_key"])
+            if row["key_id"] is not None
+            else None,
         )
         for row in rows
     }
@@ -246,9 +257,29 @@ async def set_pictures(conn: Connection, id: UUID, pictures: Pictures, thumbnail
     )
 
 
+async def protect(conn: Connection, id: UUID, protection: Protection | None) -> None:
+    await conn.execute(
+        "update videos set protection = $2, key_id = $3, sealed_key = $4, version = version + 1 where id = $1",
+        id,
+        protection.scheme if protection is not None else Scheme.NONE,
+        protection.key_id if protection is not None else None,
+        protection.sealed_key if protection is not None else None,
+    )
+
+
 async def edited(conn: Connection, id: UUID) -> None:
     """Something beside the row that its owner edits has changed."""
     await conn.execute("update videos set version = version + 1 where id = $1", id)
+
+
+async def of_broadcast(conn: Connection, id: UUID) -> UUID | None:
+    """The video that is its recording."""
+    found: UUID | None = await conn.fetchval("select id from videos where broadcast_id = $1", id)
+    return found
+
+
+async def set_broadcast(conn: Connection, id: UUID, broadcast_id: UUID) -> None:
+    await conn.execute("update videos set broadcast_id = $2 where id = $1", id, broadcast_id)
 
 
 async def delete(conn: Connection, id: UUID) -> None:
