@@ -77,7 +77,7 @@ def build_app(wiring: Wiring) -> web.Application:
         whip.routes(wiring.whip, wiring.rtc, wiring.ice_servers, settings.rtc_max_sdp),
         whep.routes(wiring.whep, wiring.rtc, wiring.viewers, wiring.ice_servers, settings.rtc_max_sdp),
         uploads.routes(wiring.uploads, Form(wiring.uploads), wiring.video_desk, wiring.addresses),
-        videos.routes(wiring.video_desk, wiring.captions, wiring.own_thumbnails, wiring.addresses),
+        videos.routes(wiring.video_desk, wiring.captions, wiring.own_thumbnails, wiring.keeping, wiring.addresses),
         retention.routes(wiring.database, wiring.vod.videos),
         chat.routes(wiring.chat),
         follows.routes(wiring.people.follows, wiring.follow_lists, wiring.people.profiles),

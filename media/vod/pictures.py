@@ -113,11 +113,12 @@ def make(file: BinaryIO, plan: Plan, parent: Parent) -> Pictures:
     assert video is not None
     shots = Shots(file, plan, parent)
     length = plan.boundaries[-1]
-    count = max(1, min(TILES, int(length / VIDEO_TIMESCALE / TILE_SECONDS)))
+    wanted = moments(length)
+    count = len(wanted)
     step = length / count
     board = Board(shots.size(TILE_SIDE), step / VIDEO_TIMESCALE, parent)
     scores: list[tuple[float, int]] = []
-    for shot in shots.at([round((number + 0.5) * step) for number in range(count)], MEASURED_SIDE):
+    for shot in shots.at(wanted, MEASURED_SIDE):
         scores.append((score(shot.picture), shot.at))
         board.add(int(shot.at / step), shot.picture)
         parent.step(0.7 * len(scores) / count)
@@ -136,6 +137,12 @@ def make(file: BinaryIO, plan: Plan, parent: Parent) -> Pictures:
     best = max(candidates, key=lambda candidate: candidate.score, default=None)
     preview = _preview(shots, length, best.at if best is not None else 0.0, parent)
     return Pictures(tuple(candidates), best.name if best is not None else "", story, board.sprites, preview)
+
+
+def moments(length: int) -> list[int]:
+    """Which moments of a video are looked at, in ticks."""
+    count = max(1, min(TILES, int(length / VIDEO_TIMESCALE / TILE_SECONDS)))
+    return [round((number + 0.5) * length / count) for number in range(count)]
 
 
 def parts(count: int, wanted: int) -> list[tuple[int, int]]:

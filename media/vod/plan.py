@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -186,7 +187,30 @@ def _span(track: VideoFacts | AudioFacts) -> tuple[int, int]:
 # rungs
 
 
-def _rungs(video: VideoFacts, options: Options) -> tuple[RungPlan, ...]:
+def rungs_of(width: int, height: int, frame_rate: float, options: Options) -> tuple[RungPlan, ...]:
+    """From low to high, for a picture of this size; the highest is what the picture itself counts as."""
+    return _rungs(_Size(width, height, frame_rate), options)
+
+
+class _Pictured(Protocol):
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def frame_rate(self) -> float: ...
+    @property
+    def bit_rate(self) -> int: ...
+
+
+class _Size(NamedTuple):
+    width: int
+    height: int
+    frame_rate: float
+    bit_rate: int = 1 << 40
+
+
+def _rungs(video: _Pictured, options: Options) -> tuple[RungPlan, ...]:
     ladder = [rung for rung in options.ladder if _lines(video) * NEAR >= rung.height] or [options.ladder[0]]
     names = [rung.name for rung in ladder]
     if options.highest in names:
@@ -197,13 +221,13 @@ def _rungs(video: VideoFacts, options: Options) -> tuple[RungPlan, ...]:
     return tuple(_rung(video, rung, options) for rung in ladder)
 
 
-def _lines(video: VideoFacts) -> float:
+def _lines(video: _Pictured) -> float:
     """The height of the 16:9 box that the picture fills, lying or upright: 720 for 1280x720, 720x1280 and 1280x534."""
     short, long = sorted((video.width, video.height))
     return max(short, long * 9 / 16)
 
 
-def _rung(video: VideoFacts, rung: Rung, options: Options) -> RungPlan:
+def _rung(video: _Pictured, rung: Rung, options: Options) -> RungPlan:
     factor = min(1.0, rung.height / _lines(video))
     width, height = (max(2, round(side * factor / 2) * 2) for side in (video.width, video.height))
     rate = rung.bit_rate * (FASTER if video.frame_rate > FAST else 1.0) * SAVING[options.codec]

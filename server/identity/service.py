@@ -41,7 +41,7 @@ from server.identity.profile.models import Me, me_of
 from server.identity.signin import NOWHERE, SignIn
 from server.identity.tokens import AccessTokens
 from server.kit.audit import Audit
-from server.kit.auth import Caller, Origin
+from server.kit.auth import FREE, Caller, Origin
 from server.kit.clock import now
 from server.kit.mail import Mailer
 from server.kit.problems import NotFound, Problem
@@ -189,6 +189,10 @@ class Identity:
     async def people(self, ids: Collection[UUID]) -> dict[UUID, Person]:
         """Those of these ids that are accounts."""
         return await self._people.get(ids)
+
+    async def tier_of(self, connection: Connection, id: UUID) -> str:
+        """What the account may have, in the caller's transaction."""
+        return await store.tier_of(connection, id) or FREE
 
     async def by_username(self, name: str) -> Person | None:
         async with self._database.acquire() as connection:

@@ -249,6 +249,11 @@ async def lock_admins(connection: Connection) -> list[UUID]:
     return [row["id"] for row in rows]
 
 
+async def tier_of(connection: Connection, user_id: UUID) -> str | None:
+    tier: str | None = await connection.fetchval("select tier from users where id = $1", user_id)
+    return tier
+
+
 async def set_tier(connection: Connection, user_id: UUID, tier: str) -> None:
     await connection.execute("update users set tier = $2 where id = $1", user_id, tier)
 

@@ -78,6 +78,7 @@ from server.streaming.restream.service import Restreams
 from server.streaming.uploads.service import Uploads
 from server.streaming.videos.captions import Captions
 from server.streaming.videos.desk import Desk
+from server.streaming.videos.keeping import Keeping
 from server.streaming.videos.opening import missing as no_such_video
 from server.streaming.videos.progress import PREFIX as VIDEO
 from server.streaming.videos.progress import ProgressChannels
@@ -99,7 +100,7 @@ from server.wiring.figures import watch
 from server.wiring.ladders import ladders
 from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
 from server.wiring.uploads import finishing_of, options_of, parts_of
-from server.wiring.vod import Vod
+from server.wiring.vod import Vod, videos_of
 from server.wiring.watching import Bonds, Withdrawal, grants_of, views_of
 from server.wiring.worker import People, rooms_reread, worker_of
 from storage.embedded import EmbeddedError
@@ -314,6 +315,7 @@ class Wiring:
         self.channels = Channels(self.database)
         self.sounds = Sounds(settings.sound_children)
         self.thumbnails = Thumbnails(Thumbnailer(), self.spool, self.database, settings.thumbnail_seconds)
+        self.keeping = Keeping(self.database, videos_of(self.database, self.jobs, settings), self.jobs, self.identity)
         self.director = Director(
             self.database,
             self.spool,
@@ -339,6 +341,7 @@ class Wiring:
             ),
             self.jobs,
             Renditions(self.sounds, self.ladders, aac=settings.live_aac),
+            self.keeping,
         )
         await self._start_rights()
         self.broadcasts = Broadcasts(
@@ -351,6 +354,7 @@ class Wiring:
             self.jobs,
             self.live_door,
             record=settings.record,
+            videos=self.keeping,
         )
         self._wire_people()
         follows, most = self.people.follows, settings.online_most

@@ -56,6 +56,16 @@ def engine_of(settings: Settings) -> Options:
     return options
 
 
+def videos_of(database: Database, jobs: Jobs, settings: Settings) -> Videos:
+    """The facade. Raises SettingError."""
+    allowances = Allowances(
+        bytes=by_tier(settings, "video_quota_bytes"),
+        videos=by_tier(settings, "video_quota_count"),
+        seconds=by_tier(settings, "video_longest"),
+    )
+    return Videos(database, jobs, allowances)
+
+
 class Vod:
     """The facade of videos, and a worker of its own for the work on them: it takes no more pieces than it has children
     for, so that what waits is there for other processes."""
@@ -63,12 +73,7 @@ class Vod:
     def __init__(
         self, dsn: str, database: Database, objects: ObjectStore, files: Files, jobs: Jobs, settings: Settings
     ) -> None:
-        allowances = Allowances(
-            bytes=by_tier(settings, "video_quota_bytes"),
-            videos=by_tier(settings, "video_quota_count"),
-            seconds=by_tier(settings, "video_longest"),
-        )
-        self.videos = Videos(database, jobs, allowances)
+        self.videos = videos_of(database, jobs, settings)
         self._files = files
         self._scratch = Scratch(
             settings.data_path / "scratch",
@@ -77,7 +82,7 @@ class Vod:
             least_free=settings.disk_min_free,
         )
         limits = Limits(
-            longest=max(allowances.seconds.values()),
+            longest=max(by_tier(settings, "video_longest").values()),
             memory=settings.vod_memory,
             probe_seconds=settings.vod_probe_seconds,
             work_seconds=settings.vod_work_seconds,

@@ -53,6 +53,12 @@ class Announcer(Protocol):
     def state(self, channel: str, data: dict[str, object]) -> None: ...
 
 
+class Keeping(Protocol):
+    async def ended(self, conn: Connection, id: UUID, /) -> None:
+        """A broadcast has ended with a recording; the row says so in this transaction."""
+        ...
+
+
 class Pictures(Protocol):
     """Makes the first picture of a broadcast without being asked for it."""
 
@@ -85,7 +91,9 @@ class Director:
         packaging: PackageOptions,
         jobs: Jobs,
         renditions: Renditions,
+        keeping: Keeping | None = None,
     ) -> None:
+        """keeping: makes something of recordings; None: they stay what they are."""
         self._jobs = jobs
         self._database = database
         self._spool = spool
@@ -94,6 +102,7 @@ class Director:
         self._options = options
         self._packaging = packaging
         self._renditions = renditions
+        self._keeping = keeping
         self._lease = timedelta(seconds=options.lease_seconds)
         self._leases = Leases(database, self, audience, options.node, self._lease)
         self._live: dict[str, Live] = {}
@@ -373,6 +382,7 @@ class Director:
             if ours:
                 await self._write_events(conn, live)
                 await self._discard_later(conn, live, recording)
+                await self._keep(conn, live, recording)
         if not ours:
             await self._yield(live)
             return
@@ -384,6 +394,11 @@ class Director:
         if live.started and recording is None:
             id = str(live.row.id).encode()
             await self._jobs.enqueue(conn, UNRECORDED_JOB, id, after=timedelta(seconds=LINGER))
+
+    async def _keep(self, conn: Connection, live: Live, recording: RecordingFacts | None) -> None:
+        """What becomes of a recording, in the transaction that says that there is one."""
+        if recording is not None and self._keeping is not None:
+            await self._keeping.ended(conn, live.row.id)
 
     def _said_ended(self, live: Live, recorded: bool) -> None:
         """The row says that it ended: tell everybody, and keep the live playlists for those who are still behind."""
@@ -524,6 +539,7 @@ class Director:
             await store.set_recording(conn, live.row.id, live.fence, facts)
             await self._write_events(conn, live)
             await self._discard_later(conn, live, facts)
+            await self._keep(conn, live, facts)
         live.events.clear()
         self._said_ended(live, facts is not None)
 

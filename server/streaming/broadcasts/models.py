@@ -176,7 +176,8 @@ class CardView(msgspec.Struct, frozen=True):
 
 
 class BroadcastView(msgspec.Struct, frozen=True):
-    """A broadcast in full; `health` and `events` are for its owner alone (null for others)."""
+    """A broadcast in full. video: what was made of its recording. `health` and `events` are for its owner alone (null
+    for others)."""
 
     id: UUID
     version: int
@@ -194,6 +195,7 @@ class BroadcastView(msgspec.Struct, frozen=True):
     thumbnail: str
     channel: str
     recording: RecordingView | None
+    video: UUID | None
     health: Health | None
     events: list[EventView] | None
 

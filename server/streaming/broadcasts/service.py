@@ -49,7 +49,7 @@ from server.streaming.channels import store as channels
 from server.streaming.channels.service import Channels
 from server.streaming.visibility import Visibility
 from storage.jobs import Jobs
-from storage.postgres.database import AWAY, Database
+from storage.postgres.database import AWAY, Connection, Database
 
 DELETED_JOB = "streaming.broadcast_deleted"
 RETENTION_JOB = "streaming.retention"
@@ -78,6 +78,12 @@ class Audience(Protocol):
 
 class Pictures(Protocol):
     def want(self, live: Live) -> None: ...
+
+
+class Videos(Protocol):
+    async def video_of(self, conn: Connection, id: UUID, /, *, mine: bool) -> UUID | None:
+        """What was made of a broadcast's recording."""
+        ...
 
 
 class Watched(Protocol):
@@ -116,6 +122,7 @@ class Broadcasts:
         door: Door,
         *,
         record: bool,
+        videos: Videos | None = None,
     ) -> None:
         self._database = database
         self._director = director
@@ -126,6 +133,7 @@ class Broadcasts:
         self._jobs = jobs
         self._door = door
         self._record = record
+        self._videos = videos
 
     async def start(self, caller: Caller, body: StartBody, address: Address) -> StartedView:
         """Prepare a broadcast: the next push with the caller's key belongs to it."""
@@ -196,11 +204,13 @@ class Broadcasts:
             await self._door.may_watch(row, caller)
             mine = may(caller, row.owner_id)
             events = await channels.events(conn, row.channel_id, id, EVENTS_SHOWN) if mine else None
+            ended = row.state is State.ENDED and self._videos is not None
+            video = await self._videos.video_of(conn, id, mine=mine) if ended and self._videos else None
         owner = (await self._owners([row]))[row.owner_id]
         live = self._director.get(str(id))
         if live is not None:
             live.row, live.owner = row, owner
-        return self._view(row, live, owner, caller, events, address)
+        return self._view(row, live, owner, caller, events, address, video)
 
     def _view(
         self,
@@ -210,6 +220,7 @@ class Broadcasts:
         caller: Caller | None,
         events: list[Any] | None,
         address: Address,
+        video: UUID | None = None,
     ) -> BroadcastView:
         mine = caller is not None and caller.user_id == row.owner_id
         grant = self._door.grant(row, caller)
@@ -230,6 +241,7 @@ class Broadcasts:
             thumbnail=_thumbnail(str(row.id), row, live, address, grant),
             channel=f"live:{row.id}",
             recording=_recording(row, address, grant),
+            video=video,
             health=_health(live) if mine and live is not None and live.on_air else None,
             events=None if events is None else [EventView(**event) for event in events],
         )

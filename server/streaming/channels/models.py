@@ -17,6 +17,12 @@ class Channel(msgspec.Struct, frozen=True):
     key_created_at: datetime | None
 
 
+class ChannelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """keep_as_videos: a recorded broadcast becomes a video when it ends."""
+
+    keep_as_videos: bool
+
+
 class Ingest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where to push. rtmp: the full URL (ends in the key when the key is known). rtmp_server: the same without the
     key, for encoders that ask for server and key apart. whip: for WebRTC, with the key or an access token as bearer.

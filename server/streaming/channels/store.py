@@ -86,6 +86,15 @@ async def events(conn: Any, channel_id: UUID, broadcast_id: UUID, limit: int) ->
     )
 
 
+async def keeps(conn: Any, channel_id: UUID) -> bool:
+    """Whether its recorded broadcasts become videos."""
+    return bool(await conn.fetchval("select keep_as_videos from channels where id = $1", channel_id))
+
+
+async def set_keeps(conn: Any, channel_id: UUID, keep: bool) -> None:
+    await conn.execute("update channels set keep_as_videos = $2 where id = $1", channel_id, keep)
+
+
 async def set_suspended(conn: Any, user_id: UUID, suspended: bool) -> None:
     await conn.execute("update channels set suspended = $2 where user_id = $1", user_id, suspended)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from uuid import UUID
 
 from server.streaming.videos.work_store import FIRST, SOUND, STILLS, Piece, Task
@@ -10,6 +11,7 @@ from storage.jobs import Jobs
 from storage.postgres import Connection
 
 PROBE_JOB = "videos.probe"
+RECORDING_JOB = "videos.recording"
 PIECE_JOB = "videos.piece"
 ASSEMBLE_JOB = "videos.assemble"
 DELETED_JOB = "videos.deleted"
@@ -22,6 +24,12 @@ SOON, NEXT, LATER = 2, 1, 0
 
 async def enqueue_probe(jobs: Jobs, conn: Connection, id: UUID, run: int) -> None:
     await jobs.enqueue(conn, PROBE_JOB, Task(id, run), priority=SOON)
+
+
+async def enqueue_recording(
+    jobs: Jobs, conn: Connection, id: UUID, run: int, *, after: timedelta | None = None
+) -> None:
+    await jobs.enqueue(conn, RECORDING_JOB, Task(id, run), priority=SOON, after=after)
 
 
 async def enqueue_assembly(jobs: Jobs, conn: Connection, id: UUID, run: int) -> None:

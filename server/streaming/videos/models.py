@@ -67,8 +67,8 @@ class Pictures(msgspec.Struct, frozen=True):
 
 class Video(msgspec.Struct, frozen=True):
     """The row. `version` counts edits by people; `run` counts attempts to process it. broadcast_id: what it is the
-    recording of; replaces: the video whose file this is to be; mark: in the names of its segments; kept: its set is made
-    of segments that were there already."""
+    recording of; replaces: the video whose file this is to be; mark: in the names of its segments; kept: its set is
+    made of segments that were there already."""
 
     id: UUID
     owner_id: UUID

@@ -79,7 +79,7 @@ class Assembly:
                 tuple((one.language, one.label, one.version) for one in captions),
             ),
             renditions=renditions,
-            pieces=len(done),
+            pieces=len(done) + (kept is not None),
             complete=len(done) == len(pieces),
         )
 

@@ -2,6 +2,7 @@
 
     videos.probe      reads the source, plans, and enqueues the pieces: first the one that makes it playable
     videos.piece      a chunk of the picture in some rungs, the sound, or the stills; any worker takes any piece
+    videos.recording  makes a set of a broadcast's recording, and enqueues pieces for what lacks of it
     videos.assemble   writes playlists of what is in the store, and moves the video to playable and ready
 
 Every job may run twice: names of files are final, and a row is marked once. What is made is in the store before a row
@@ -13,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -26,14 +28,23 @@ from media.vod import engine
 from media.vod.errors import BadSource, EngineFailed
 from media.vod.options import Limits, Options
 from media.vod.plan import Plan, make_plan, plan_from_json, plan_to_json
+from media.vod.recorded import Work
 from media.vod.results import AudioResult, ChunkResult
 from media.vod.results import Pictures as MadePictures
 from media.vod.work import Progress
 from server.streaming.videos import store, work_store
-from server.streaming.videos.jobs import ASSEMBLE_JOB, PIECE_JOB, PROBE_JOB, enqueue_assembly, enqueue_pieces
+from server.streaming.videos.jobs import (
+    ASSEMBLE_JOB,
+    PIECE_JOB,
+    PROBE_JOB,
+    RECORDING_JOB,
+    enqueue_assembly,
+    enqueue_pieces,
+)
 from server.streaming.videos.models import Failure, Pictures, VideoState, folder_of
 from server.streaming.videos.pieces import pieces_of
 from server.streaming.videos.playlists import Assembly
+from server.streaming.videos.recordings import Recordings
 from server.streaming.videos.scratch import NoRoom, Scratch, SourceMissing
 from server.streaming.videos.work_store import PICTURE, SOUND, STILLS, Piece, Task
 from storage.jobs import Jobs, Worker
@@ -84,6 +95,7 @@ class Processing:
         self._scratch = scratch
         self._options = options
         self._assembly = Assembly(database, objects)
+        self._recordings = Recordings(database, objects, jobs, scratch, options.engine, options.limits)
         self._turns = asyncio.Semaphore(max(1, options.children))
         self._done = 0
         self._failed = 0
@@ -93,6 +105,7 @@ class Processing:
         seconds = self._options.seconds
         for name, handler in (
             (PROBE_JOB, self.probe_job),
+            (RECORDING_JOB, self.recording_job),
             (PIECE_JOB, self.piece_job),
             (ASSEMBLE_JOB, self.assemble_job),
         ):
@@ -112,6 +125,13 @@ class Processing:
     async def probe_job(self, payload: bytes) -> None:
         task = msgspec.json.decode(payload, type=Task)
         await self._unless_bad(task, self._probe(task))
+
+    async def recording_job(self, payload: bytes) -> None:
+        task = msgspec.json.decode(payload, type=Task)
+        async with self._turns:
+            failure = await self._recordings.take(task)
+        if failure is not None:
+            await self._fail(task, failure)
 
     async def piece_job(self, payload: bytes) -> None:
         task = msgspec.json.decode(payload, type=Task)
@@ -165,22 +185,38 @@ class Processing:
                 await enqueue_assembly(self._jobs, conn, task.id, task.run)
                 return
             planned = await work_store.plan(conn, task.id)
+            kept = await work_store.stretches(conn, task.id) is not None
         assert planned is not None
-        plan = await asyncio.to_thread(plan_from_json, planned)
-        async with self._scratch.source(task.id, task.run) as source, self._scratch.folder() as folder:
+        if kept:
+            work = (await asyncio.to_thread(msgspec.json.decode, planned, type=list[Work]))[piece.number]
+            await self._done_with(task, piece, work.plan, 0, self._gathered(task, work))
+        else:
+            plan = await asyncio.to_thread(plan_from_json, planned)
+            await self._done_with(task, piece, plan, piece.number, self._scratch.source(task.id, task.run))
+
+    @asynccontextmanager
+    async def _gathered(self, task: Task, work: Work) -> AsyncIterator[Path]:
+        async with self._scratch.folder() as folder:
+            await self._recordings.gather(task.id, work, folder / "source")
+            yield folder / "source"
+
+    async def _done_with(
+        self, task: Task, piece: Piece, plan: Plan, chunk: int, opened: AbstractAsyncContextManager[Path]
+    ) -> None:
+        async with opened as source, self._scratch.folder() as folder:
             async with self._turns:
-                made = await self._watched(task, lambda tell: self._make(piece, plan, source, folder, tell))
+                made = await self._watched(task, lambda tell: self._make(piece, plan, chunk, source, folder, tell))
             if made is None or not await self._wanted(task):
                 return
             stored = await self._store(task.id, folder, made.files)
         await self._finish(task, made, stored)
 
     def _make(
-        self, piece: Piece, plan: Plan, source: Path, folder: Path, tell: Progress
+        self, piece: Piece, plan: Plan, chunk: int, source: Path, folder: Path, tell: Progress
     ) -> Awaitable[ChunkResult | AudioResult | MadePictures]:
         limits = self._options.limits
         if piece.kind == PICTURE:
-            return engine.encode_chunk(source, plan, piece.number, piece.rungs, folder, tell, limits)
+            return engine.encode_chunk(source, plan, chunk, piece.rungs, folder, tell, limits)
         if piece.kind == SOUND:
             return engine.encode_audio(source, plan, folder, tell, limits)
         return engine.make_pictures(source, plan, folder, tell, limits)

@@ -7,6 +7,8 @@ from uuid import UUID
 from server.kit.http import Access, Call, Page, PageQuery, Routes
 from server.kit.problems import BadCursor, BodyTooLarge, Invalid, MalformedBody, RequestTimeout, Unavailable
 from server.streaming.addresses import Addresses
+from server.streaming.broadcasts.errors import NoSuchBroadcast, NotYours
+from server.streaming.channels.models import ChannelSettings
 from server.streaming.protection.errors import CannotProtect, NotProtected
 from server.streaming.videos.captions import Captions
 from server.streaming.videos.desk import Desk
@@ -20,10 +22,13 @@ from server.streaming.videos.errors import (
     NoSuchThumbnail,
     NoSuchVideo,
     NotFailed,
+    NothingRecorded,
     NotYourVideo,
+    QuotaReached,
     SourceGone,
     TooManyCaptions,
 )
+from server.streaming.videos.keeping import Keeping
 from server.streaming.videos.models import (
     CaptionsBody,
     CaptionsText,
@@ -44,7 +49,7 @@ PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif")
 SUBTITLES = "1\n00:00:01,000 --> 00:00:03,500\nHello.\n"
 
 
-def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses: Addresses) -> Routes:
+def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, keeping: Keeping, addresses: Addresses) -> Routes:
     api = Routes("videos", "Videos on demand: what becomes of uploaded files.")
 
     @api.get("/api/v1/videos/feed", access=Access.ANYONE, etag=True, errors=(BadCursor,), summary="The newest videos")
@@ -62,6 +67,30 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, addresses:
     async def mine(call: Call, query: PageQuery) -> Page[VideoCard]:
         """All of yours in every state, the newest first."""
         return await desk.mine(call.user, query, addresses.seen_from(call.request))
+
+    @api.post(
+        "/api/v1/live/{id}/video",
+        access=Access.USER,
+        status=202,
+        errors=(NoSuchBroadcast, NotYours, NothingRecorded, QuotaReached),
+        summary="Make a video of a recorded broadcast",
+    )
+    async def keep(call: Call, id: UUID) -> UploadedView:
+        """The video that there is already, when there is one. What was recorded is taken as it is; sizes and sound that
+        lack are made after that. The chat beside it stays that of the broadcast (`broadcast_id`). The recording and the
+        video do not depend on each other from then on: either can be deleted."""
+        video = await keeping.keep(id, call.user)
+        return await desk.uploaded(video, call.user, addresses.seen_from(call.request))
+
+    @api.get("/api/v1/live/channel", access=Access.USER, etag=True, summary="What is done with your broadcasts")
+    async def channel(call: Call) -> ChannelSettings:
+        """Whether recorded broadcasts become videos by themselves."""
+        return await keeping.wanted(call.user)
+
+    @api.put("/api/v1/live/channel", access=Access.USER, summary="Say what is done with your broadcasts")
+    async def set_channel(call: Call, body: ChannelSettings) -> ChannelSettings:
+        """From the next one that ends on. A video is as visible as its broadcast was then."""
+        return await keeping.want(call.user, body)
 
     @api.get("/api/v1/videos/{id}", access=Access.ANYONE, etag=True, errors=(NoSuchVideo,), summary="One video")
     async def show(call: Call, id: UUID) -> VideoView:
