@@ -29,6 +29,8 @@ FURTHEST_BACK = 10
 """Segments before an edge in which its key frame is looked for."""
 LONGEST_EDGE = 3
 """An edge may be of so many segments, if those behind the first do not begin with a key frame of their own."""
+WHOLE = 0.2
+"""Sound that a derived rendition has not from the start to the end, but for so many s, is left out."""
 MADE_EXACTLY = ("avc1", "avc3", "av01", "vp09")
 """Codecs (of RFC 6381) whose edges are encoded to fit the segments that are copied."""
 
@@ -37,7 +39,8 @@ Read = Callable[[str], Awaitable[bytes]]
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True):
-    """A segment of the source as its playlist has it: start and duration in ticks of its strip, size in bytes."""
+    """A segment of the source as its playlist has it: start and duration in ticks of its strip, size in bytes; -1: the
+    rendition has none there."""
 
     key: str
     start: int
@@ -83,6 +86,12 @@ class StripPlan(msgspec.Struct, frozen=True):
     strip: Strip
     edges: tuple[Edge, ...]
     copies: tuple[tuple[int, Piece], ...]
+
+    @property
+    def listed(self) -> list[tuple[int, int]]:
+        """Start and end of each segment, in their order."""
+        edges = [(e.number, (e.listed[0], sum(e.listed))) for e in self.edges]
+        return [span for _, span in sorted([*edges, *((n, (p.start, p.end)) for n, p in self.copies)])]
 
     def made(self, first: int, init: str, sizes: dict[int, int]) -> Made:
         """As results have it. first: number of the first segment; sizes: of the edges, in bytes."""
@@ -142,14 +151,19 @@ async def plan_cut(strips: Sequence[Strip], start: float, end: float, read: Read
         exact, span = False, await _wide_span(lead, start, end, reader)
     plans = []
     for strip in videos:
-        plan = await _video(strip, span, reader, exact=exact)
+        try:
+            plan = await _video(strip, span, reader, exact=exact)
+        except _Missing:
+            continue
         if plan is not None:
             plans.append(plan)
     if not plans:
         raise BadSource("nothing_there", "There is no picture in this stretch.")
     zero, until = (round(at * VIDEO_TIMESCALE / lead.scale) for at in (span.from_, span.to))
+    count = len(plans[0].listed)
     for strip in sounds:
-        sound = await _sound(strip, zero * strip.scale / VIDEO_TIMESCALE, until * strip.scale / VIDEO_TIMESCALE, reader)
+        scale = strip.scale / VIDEO_TIMESCALE
+        sound = await _sound(strip, zero * scale, until * scale, reader, count)
         if sound is not None:
             plans.append(sound)
     return CutPlan(zero, until - zero, exact, tuple(plans))
@@ -187,7 +201,7 @@ async def _wide_span(strip: Strip, start: float, end: float, reader: _Reader) ->
 async def _video(strip: Strip, span: _Span, reader: _Reader, *, exact: bool) -> StripPlan | None:
     """None: this rendition is not cut as the best one is."""
     pieces = strip.pieces
-    if len(pieces) <= span.tail:
+    if len(pieces) <= span.tail or any(piece.size < 0 for piece in pieces[span.head : span.tail + 1]):
         return None
     joints = {span.copy_first} if span.copy_first <= span.copy_last else set()
     for place in joints:
@@ -281,37 +295,72 @@ def _whole(found: Sequence[CodedSample]) -> bool:
 # sound
 
 
-async def _sound(strip: Strip, start: float, end: float, reader: _Reader) -> StripPlan | None:
-    """Frames of which the greater part is in the stretch. None: there is no sound in it."""
-    pieces = strip.pieces
+class _Kept(NamedTuple):
+    """Of the sound: what is kept of these pieces. begin, until: ticks; whole: nothing is cut off."""
+
+    pieces: tuple[Piece, ...]
+    begin: int
+    until: int
+    shift: int
+    whole: bool
+
+    @property
+    def listed(self) -> tuple[int, int]:
+        return self.begin + self.shift, self.until - self.begin
+
+
+async def _sound(strip: Strip, start: float, end: float, reader: _Reader, count: int = 0) -> StripPlan | None:
+    """Frames of which the greater part is in the stretch, in `count` segments where it can be. None: there is no sound
+    in it, or not from its start to its end while the rendition has some."""
+    pieces = [piece for piece in strip.pieces if piece.size >= 0]
     starts = [piece.start for piece in pieces]
-    places = range(max(bisect_right(starts, start) - 2, 0), min(bisect_right(starts, end) + 1, len(pieces)))
-    edges: list[Edge] = []
-    copies: list[tuple[int, Piece]] = []
-    for place in places:
-        piece = pieces[place]
-        number = len(edges) + len(copies)
-        inside = piece.start > start + strip.scale and piece.end < end - strip.scale
-        found = [] if inside else await reader.samples(piece)
-        kept = [sample for sample in found if start < sample.pts + sample.duration / 2 <= end]
-        if inside or (kept and len(kept) == len(found)):
-            copies.append((number, piece))
-        elif kept:
+    kept: list[_Kept] = []
+    for piece in pieces[max(bisect_right(starts, start) - 2, 0) : bisect_right(starts, end) + 1]:
+        if piece.start > start + strip.scale and piece.end < end - strip.scale:
+            kept.append(_Kept((piece,), piece.start, piece.end, 0, whole=True))
+            continue
+        found = await reader.samples(piece)
+        some = [sample for sample in found if start < sample.pts + sample.duration / 2 <= end]
+        if some:
+            until = some[-1].pts + some[-1].duration
             shift = piece.start - found[0].pts
-            begin, until = kept[0].pts, kept[-1].pts + kept[-1].duration
-            edges.append(Edge(number, (piece.key,), begin, until, 0, (begin + shift, until - begin)))
-    return StripPlan(strip, tuple(edges), tuple(copies)) if edges or copies else None
+            kept.append(_Kept((piece,), some[0].pts, until, shift, whole=len(some) == len(found)))
+    # what reaches a little into the segment before the first picture's, or behind the last one's, belongs to that
+    if 1 < len(kept) > count > 0:
+        kept[:2] = [_together(kept[0], kept[1])]
+    if 1 < len(kept) > count > 0:
+        kept[-2:] = [_together(kept[-2], kept[-1])]
+    if not kept:
+        return None
+    slack = WHOLE * strip.scale
+    broken = len(pieces) < len(strip.pieces) and (kept[0].begin > start + slack or kept[-1].until < end - slack)
+    if broken:
+        return None
+    edges = [
+        Edge(number, tuple(piece.key for piece in one.pieces), one.begin, one.until, 0, one.listed)
+        for number, one in enumerate(kept)
+        if not one.whole
+    ]
+    return StripPlan(strip, tuple(edges), tuple((n, one.pieces[0]) for n, one in enumerate(kept) if one.whole))
+
+
+def _together(first: _Kept, second: _Kept) -> _Kept:
+    return _Kept((*first.pieces, *second.pieces), first.begin, second.until, first.shift, whole=False)
 
 
 async def _sound_alone(sounds: Sequence[Strip], start: float, end: float, reader: _Reader) -> CutPlan:
     for strip in sounds:
         plan = await _sound(strip, start * strip.scale, end * strip.scale, reader)
         if plan is not None:
-            listed = plan.made(0, "", dict.fromkeys(range(len(plan.edges) + len(plan.copies)), 0)).segments
-            zero = round(listed[0].start * VIDEO_TIMESCALE / strip.scale)
-            length = sum(segment.duration for segment in listed)
+            listed = plan.listed
+            zero = round(listed[0][0] * VIDEO_TIMESCALE / strip.scale)
+            length = listed[-1][1] - listed[0][0]
             return CutPlan(zero, round(length * VIDEO_TIMESCALE / strip.scale), True, (plan,))
     raise BadSource("nothing_there", "There is neither picture nor sound in this stretch.")
+
+
+class _Missing(Exception):
+    """What would be needed to cut it, a rendition has not."""
 
 
 class _Reader:
@@ -323,6 +372,8 @@ class _Reader:
 
     async def samples(self, piece: Piece) -> list[CodedSample]:
         found = self._known.get(piece.key)
+        if piece.size < 0:
+            raise _Missing
         if found is None:
             data = await self._read(piece.key)
             # without the media itself: only times are asked for here
