@@ -54,29 +54,32 @@ class BatchLog:
         if not self.next or not count:
             return Told([], 0, 0)
         symbols, at = _symbols(body, count)
+        plain = symbols.count(_SMALL) == count  # nearly always: all came, one soon after another
+        if plain and at + count > len(body):
+            raise RtpError("a transport feedback message ends within its deltas")
         number = self.next - 1 - (self.next - 1 - base & 0xFFFF)
         ticks = self._reference.unwrap(int.from_bytes(body[12:15], "big")) * REFERENCE
-        end = number + count
+        begin, done, end = number, 0, number + count
         came: list[Acked] = []
         packets = lost = 0
         for first, many, when, size in self._from(number):
             if first >= end:
                 break
-            start, stop = max(first, number), min(first + many, end)
-            part = symbols[start - number : stop - number]
-            # what lies between the last batch and this one, of batches that are not known any more
-            skipped = symbols[: start - number]
-            if skipped:
-                at, ticks = _pass(body, at, ticks, skipped)
-            arrived, at, ticks = _arrivals(body, at, ticks, part)
-            symbols = symbols[stop - number :]
-            number = stop
-            if start < self._told:
+            start, stop = max(first, begin) - begin, min(first + many - begin, count)
+            arrived = stop - start
+            if plain:
+                ticks += sum(body[at + done : at + stop])
+            else:
+                # with what lies between the last batch and this one, of batches that are not known any more
+                at, ticks = _pass(body, at, ticks, symbols[done:stop])
+                arrived -= symbols.count(0, start, stop)
+            done = stop
+            if begin + start < self._told:
                 continue  # told before
             packets += stop - start
             lost += stop - start - arrived
             if arrived:
-                came.append(Acked(start & 0xFFFF, when, ticks * TICK, size * arrived // many))
+                came.append(Acked(begin + start & 0xFFFF, when, ticks * TICK, size * arrived // many))
         self._told = max(self._told, min(end, self.next))
         return Told(came, packets, lost)
 
@@ -107,19 +110,8 @@ def split_feedback(packet: bytes) -> tuple[list[bytes], bytes]:
     return bodies, rest + packet[at:]
 
 
-def _arrivals(body: bytes, at: int, ticks: int, symbols: bytes) -> tuple[int, int, int]:
-    """How many came, where the next delta is, and the time of the last that came."""
-    many = len(symbols)
-    if symbols.count(_SMALL) == many:  # nearly always
-        stop = at + many
-        if stop > len(body):
-            raise RtpError("a transport feedback message ends within its deltas")
-        return many, stop, ticks + sum(body[at:stop])
-    at, ticks = _pass(body, at, ticks, symbols)
-    return many - symbols.count(0), at, ticks
-
-
 def _pass(body: bytes, at: int, ticks: int, symbols: bytes) -> tuple[int, int]:
+    """Where the next delta is, and the time of the last packet that came."""
     for symbol in symbols:
         if symbol == _SMALL:
             if at >= len(body):

@@ -26,7 +26,7 @@ from media.protocols.errors import RtpError
 from media.protocols.rtp import rtcp
 from media.protocols.rtp.bandwidth import BandwidthEstimator
 from media.protocols.rtp.clock import round_trip
-from media.samples import VIDEO_TIMESCALE, Codec, Kind
+from media.samples import VIDEO_TIMESCALE, Codec, Kind, Track
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +139,14 @@ class Viewer:
         self._feedback = False
         self._heard_at = 0.0
         self._told = 0  # the highest number that a receiver report told of
+        self._formatted: Track | None = None
+        self._sent_as: Format | None = None
+        """What the picture's track `_formatted` is sent as, None when it cannot be."""
         self._waiting = True
         self._backlog: deque[tuple[Frame, int, int]] = deque()  # frame, its time, packets of it that are out
         self._backlog_bytes = 0
+        self._rate = options.burst_bitrate
+        """What may be sent at most, bit/s."""
         self._tokens = float(BURST_BYTES)
         self._filled_at = 0.0
         self._spread: asyncio.TimerHandle | None = None
@@ -211,6 +216,7 @@ class Viewer:
                 self.estimator.remb(part.bitrate, now)
             elif isinstance(part, rtcp.ReceiverReport | rtcp.SenderReport):
                 self._reported(part.blocks, now)
+        self._limit()
 
     def on_closed(self, reason: str) -> None:
         if self.closed:
@@ -275,6 +281,7 @@ class Viewer:
         if self._feedback and now - self._heard_at > UNHEARD_SECONDS and self._log.sent_since(self._heard_at):
             self._heard_at = now
             self.estimator.unheard(now)
+            self._limit()
         if now - self._reported_at >= REPORT_SECONDS:
             self._report(now)
 
@@ -327,8 +334,11 @@ class Viewer:
 
     def _format(self, frame: Frame) -> Format | None:
         track = frame.feed.track
-        section = self.sections.get(Kind.VIDEO)
-        return section.formats.get(track.codec) if section is not None and track is not None else None
+        if track is not self._formatted:
+            section = self.sections.get(Kind.VIDEO)
+            self._formatted = track
+            self._sent_as = section.formats.get(track.codec) if section is not None and track is not None else None
+        return self._sent_as
 
     # spreading what is too much at once
 
@@ -336,7 +346,7 @@ class Viewer:
         """Send the frames since the last key frame, squeezed in time so that the picture is at the live edge at once.
         False when there are none, or too much to be worth it."""
         gop, out = feed.gop, self._video
-        if not gop or out is None or 8 * sum(frame.size for frame in gop) > self._rate() * LATE_SECONDS:
+        if not gop or out is None or 8 * sum(frame.size for frame in gop) > self._rate * LATE_SECONDS:
             return False
         edge, count = gop[-1].ts, len(gop)
         step, first = SQUEEZED, edge - (count - 1) * SQUEEZED
@@ -352,7 +362,7 @@ class Viewer:
         return True
 
     def _queue(self, frame: Frame, ts: int, now: float) -> None:
-        if 8 * (self._backlog_bytes + frame.size) > self._rate() * LATE_SECONDS and not frame.key:
+        if 8 * (self._backlog_bytes + frame.size) > self._rate * LATE_SECONDS and not frame.key:
             # it does not get through: rather nothing than ever more delay
             self.skipped += len(self._backlog) + 1
             self._drop_backlog()
@@ -401,13 +411,13 @@ class Viewer:
             self._spread = None
 
     def _fill(self, now: float) -> None:
-        self._tokens = min(BURST_BYTES, self._tokens + (now - self._filled_at) * self._rate() / 8)
+        self._tokens = min(BURST_BYTES, self._tokens + (now - self._filled_at) * self._rate / 8)
         self._filled_at = now
 
-    def _rate(self) -> float:
-        """What may be sent at most, bit/s."""
-        most = self._options.burst_bitrate
-        return most if self.estimator.decreased < 0 else min(most, FASTER * self.estimator.estimate)
+    def _limit(self) -> None:
+        """The estimate has changed, and with it what may be sent at most."""
+        if self.estimator.decreased > 0:
+            self._rate = min(self._options.burst_bitrate, FASTER * self.estimator.estimate)
 
     # what the viewer tells and asks for
 

@@ -150,44 +150,50 @@ class Peer:
         self.sent_packets += 1
         self.sent_bytes += size
 
-    def send_rtp_batch(self, packets: Sequence[Packet]) -> None:
+    def send_rtp_batch(self, packets: Sequence[bytes]) -> None:
         """The same for several at once, in their order. Runs of packets of one size, the last of which may be
         shorter, are one call of the kernel."""
-        if len(packets) < WORTH_A_RUN or not self._port.segments:
+        count, port, srtp = len(packets), self._port, self._srtp
+        if count < WORTH_A_RUN or srtp is None or not srtp.growth or not port.segments:
             for packet in packets:
                 self.send_rtp(packet)
             return
-        start, count = 0, len(packets)
+        sizes = list(map(len, packets))
+        size, last = sizes[0], sizes[-1]
+        same = sizes.count(size) == count - (last < size)
+        if same and count <= SLOTS and count * size <= port.run_bytes:  # nearly always: a frame is one run
+            self._send_run(srtp, packets, size, last)
+            return
+        start = 0
         while start < count:
-            size = len(packets[start])
+            size = sizes[start]
             end = start + 1
-            most = min(count, start + SLOTS, start + self._port.run_bytes // (size + 1))
-            while end < most and len(packets[end]) == size:
+            most = min(count, start + SLOTS, start + port.run_bytes // (size + 1))
+            while end < most and sizes[end] == size:
                 end += 1
-            if end < most and len(packets[end]) < size:
+            if end < most and sizes[end] < size:
                 end += 1
             if end - start < WORTH_A_RUN:
                 for packet in packets[start:end]:
                     self.send_rtp(packet)
             else:
-                self._send_run(packets[start:end])
+                self._send_run(srtp, packets[start:end], size, sizes[end - 1])
             start = end
 
-    def _send_run(self, packets: Sequence[Packet]) -> None:
-        srtp, address, port = self._srtp, self._address, self._port
-        if srtp is None or address is None:
-            self.unsent += len(packets)
+    def _send_run(self, srtp: Srtp, packets: Sequence[bytes], size: int, last: int) -> None:
+        address, port, count = self._address, self._port, len(packets)
+        if address is None:
+            self.unsent += count
             return
         try:
-            protect, slots = srtp.protect, port.slots
-            run = [protect(packet, slots, slot) for slot, packet in enumerate(packets)]
+            run = srtp.protect_run(packets, size, last, port.slots)
         except (SrtpRefused, ValueError):
-            self.unsent += len(packets)
+            self.unsent += count
             return
-        sent, size = port.send_run(run, address)
+        sent, went = port.send_run(run, size + srtp.growth, address)
         self.sent_packets += sent
-        self.sent_bytes += size
-        self.unsent += len(packets) - sent
+        self.sent_bytes += went
+        self.unsent += count - sent
 
     def send_rtcp(self, packet: bytes) -> None:
         srtp, address = self._srtp, self._address

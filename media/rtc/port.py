@@ -44,6 +44,7 @@ STAMPS_ROOM = socket.CMSG_SPACE(STAMP.size) if TIMESTAMPS else 0
 OLDEST_STAMP = 1.0
 """A datagram that says it waited longer than this came while the wall clock was set, s."""
 UDP_SEGMENT = 103
+_segment = struct.Struct("=H").pack
 RUN_BYTES = 60_000
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
 _NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
@@ -209,26 +210,27 @@ class RtcPort:
     def not_sent(self, error: OSError) -> None:
         self._counts["dropped" if error.errno in _FULL else "unsendable"] += 1
 
-    def send_run(self, run: Sequence[memoryview], address: Address) -> tuple[int, int]:
-        """Packets of one size, the last maybe shorter, in one call. Returns how many went, and their bytes."""
+    def send_run(self, run: memoryview, size: int, address: Address) -> tuple[int, int]:
+        """Packets of that size, the last maybe shorter, one after the other, in one call. Returns how many went, and
+        their bytes."""
         assert self._socket is not None
-        segment = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", len(run[0])))]
+        count = -(-len(run) // size)
         try:
-            return len(run), self._socket.sendmsg(run, segment, 0, address)
+            return count, self._socket.sendmsg((run,), ((socket.IPPROTO_UDP, UDP_SEGMENT, _segment(size)),), 0, address)
         except OSError as error:
             if error.errno not in _NO_SEGMENTS:
-                self._counts["dropped" if error.errno in _FULL else "unsendable"] += len(run)
+                self._counts["dropped" if error.errno in _FULL else "unsendable"] += count
                 return 0, 0
             log.info("webrtc: the kernel does not cut packets (%s): each is sent alone from now on", error.strerror)
             self.segments = False
-        sent = size = 0
-        for packet in run:
+        sent = went = 0
+        for start in range(0, len(run), size):
             try:
-                size += self._socket.sendto(packet, address)
+                went += self._socket.sendto(run[start : start + size], address)
                 sent += 1
             except OSError as error:
                 self.not_sent(error)
-        return sent, size
+        return sent, went
 
     def _nowhere(self, data: bytes | memoryview, address: Address) -> int:
         raise OSError(errno.ENOTCONN, "the port is closed")

@@ -106,7 +106,8 @@ class BandwidthEstimator:
         that came in part or whole."""
         self._now = max(self._now, now)
         came = [(arrived, sent, size, probe) for _, sent, arrived, size, probe in acked if arrived is not None]
-        came.sort()
+        if len(came) > 1:
+            came.sort()
         trend, note, probing = self._trend.arrived, self._arrivals.append, self._probe
         total = 0
         for arrived, sent, size, probe in came:

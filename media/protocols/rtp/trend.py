@@ -14,6 +14,9 @@ from enum import Enum
 GROUP = 0.005
 """Seconds of sending that make a group."""
 WINDOW = 20
+MOVE_EVERY = 64
+LEAST_WIDTH = 1.0
+"""Of points a quarter of a millisecond apart it is some hundreds; below this it is rounding."""
 SMOOTHING = 0.9
 GAIN = 4.0
 MAX_DELTAS = 60
@@ -43,7 +46,7 @@ class Trend:
         self._group: tuple[float, float, float] | None = None  # first sent, last sent, last arrived
         self._before: tuple[float, float] | None = None  # last sent, last arrived of the group before
         self._delay = self._smoothed = 0.0
-        self._points: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._line = Line()
         self._deltas = 0
         self._slope = 0.0
         self._over_for = -1.0
@@ -76,33 +79,18 @@ class Trend:
         """A group's distance from the one before, as it went and as it came, in seconds."""
         if came < 0:
             return
-        self._deltas = min(self._deltas + 1, 1000)
+        if self._deltas < MAX_DELTAS:
+            self._deltas += 1
         self._delay += 1000 * (came - went)
         self._smoothed = SMOOTHING * self._smoothed + (1 - SMOOTHING) * self._delay
-        self._points.append((1000 * at, self._smoothed))
-        slope = self._slope
-        if len(self._points) == WINDOW:
-            slope = self._fit()
-        self._judge(slope, 1000 * went, 1000 * at)
-
-    def _fit(self) -> float:
-        """Least squares, about the first point so that the sums stay small."""
-        points = self._points
-        first_x, first_y = points[0]
-        x_sum = y_sum = xx_sum = xy_sum = 0.0
-        for x, y in points:
-            x -= first_x
-            y -= first_y
-            x_sum += x
-            y_sum += y
-            xx_sum += x * x
-            xy_sum += x * y
-        width = WINDOW * xx_sum - x_sum * x_sum
-        return (WINDOW * xy_sum - x_sum * y_sum) / width if width > 0 else self._slope
+        line = self._line
+        line.add(1000 * at, self._smoothed)
+        self._judge(line.slope() if line.full else self._slope, 1000 * went, 1000 * at)
 
     def _judge(self, slope: float, went: float, at: float) -> None:
-        value = min(self._deltas, MAX_DELTAS) * slope * GAIN
-        if value > self._threshold:
+        value, threshold = self._deltas * slope * GAIN, self._threshold
+        size = abs(value)
+        if value > threshold:
             self._over_for = went / 2 if self._over_for < 0 else self._over_for + went
             self._over_count += 1
             if self._over_for > OVER_TIME and self._over_count > 1 and slope >= self._slope:
@@ -110,15 +98,63 @@ class Trend:
                 self.usage = Usage.OVER
         else:
             self._over_for, self._over_count = -1.0, 0
-            self.usage = Usage.UNDER if value < -self._threshold else Usage.NORMAL
+            self.usage = Usage.UNDER if size > threshold else Usage.NORMAL
         self._slope = slope
-        self._adapt(abs(value), at)
-
-    def _adapt(self, value: float, at: float) -> None:
         since = 0.0 if self._adapted is None else min(100.0, at - self._adapted)
         self._adapted = at
-        if value > self._threshold + MAX_OFFSET:
+        if size > threshold + MAX_OFFSET:
             return  # a sudden change says nothing of the path's usual restlessness
-        rate = DOWN if value < self._threshold else UP
-        changed = self._threshold + rate * (value - self._threshold) * since
+        changed = threshold + (DOWN if size < threshold else UP) * (size - threshold) * since
         self._threshold = min(MAX_THRESHOLD, max(MIN_THRESHOLD, changed))
+
+
+class Line:
+    """The line of least squares through the last WINDOW points.
+
+    Its sums are kept: a point costs the same however many there are. They are of distances from a point that is moved
+    up now and then, and then made anew, so that they stay small and what is rounded does not gather.
+    """
+
+    def __init__(self) -> None:
+        self.full = False
+        self._points: deque[tuple[float, float]] = deque()
+        self._origin = 0.0, 0.0
+        self._x = self._y = self._xx = self._xy = 0.0
+        self._until = 0  # points until the origin moves
+
+    def add(self, x: float, y: float) -> None:
+        if not self._until:
+            self._move(x, y)
+        self._until -= 1
+        x -= self._origin[0]
+        y -= self._origin[1]
+        points = self._points
+        points.append((x, y))
+        self._x += x
+        self._y += y
+        self._xx += x * x
+        self._xy += x * y
+        if len(points) > WINDOW:
+            x, y = points.popleft()
+            self._x -= x
+            self._y -= y
+            self._xx -= x * x
+            self._xy -= x * y
+            self.full = True
+        elif len(points) == WINDOW:
+            self.full = True
+
+    def slope(self) -> float:
+        """0 where all points are above each other, or almost."""
+        width = WINDOW * self._xx - self._x * self._x
+        return (WINDOW * self._xy - self._x * self._y) / width if width > LEAST_WIDTH else 0.0
+
+    def _move(self, x: float, y: float) -> None:
+        self._until = MOVE_EVERY
+        by_x, by_y = x - self._origin[0], y - self._origin[1]
+        self._origin = x, y
+        points = self._points = deque((x - by_x, y - by_y) for x, y in self._points)
+        self._x = sum(x for x, _ in points)
+        self._y = sum(y for _, y in points)
+        self._xx = sum(x * x for x, _ in points)
+        self._xy = sum(x * y for x, y in points)

@@ -8,7 +8,9 @@ import pytest
 
 from media.egress.batchlog import BatchLog, split_feedback
 from media.egress.layers import FIRST_TRY, PROVEN, Choice, Chooser, Picture, Rendition
+from media.egress.outgoing import Format, Outgoing
 from media.protocols.errors import RtpError
+from media.protocols.rtp import packet as rtp
 from media.protocols.rtp.twcc import ArrivalLog, SendLog
 
 HIGH, LOW = Rendition("source", 2_500_000, 400_000), Rendition("480p", 800_000, 150_000)
@@ -60,6 +62,18 @@ def test_any_bytes_are_read_or_refused() -> None:
         except RtpError:
             continue
     assert log.told(b"\0" * 8 + b"\xff\xff\0\1" + b"\0" * 4 + b"\0\1").packets <= 1
+
+
+def test_numbers_go_on_beyond_sixteen_bits() -> None:
+    out = Outgoing(ssrc=1, rtx_ssrc=2, rate=90_000, mid="0", mid_id=1, transport_id=2, first=0xFFFA)
+    raw = out.build([bytes((i,)) for i in range(9)], 9, 0, Format(96), 0x1FFFE)
+    packets = [rtp.parse(packet) for packet in raw]
+    ids = rtp.ExtensionMap({rtp.MID: 1, rtp.TRANSPORT_CC: 2})
+    assert [packet.sequence for packet in packets] == [0xFFFA, 0xFFFB, 0xFFFC, 0xFFFD, 0xFFFE, 0xFFFF, 0, 1, 2]
+    assert [ids.transport_sequence(packet) for packet in packets] == [0xFFFE, 0xFFFF, *range(7)]
+    assert [packet.payload for packet in packets] == [bytes((i,)) for i in range(9)]
+    assert [packet.marker for packet in packets] == [False] * 8 + [True]
+    assert out.again(1, 0) == (raw[7], False)
 
 
 def look(

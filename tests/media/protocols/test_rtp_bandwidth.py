@@ -6,6 +6,7 @@ import heapq
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from statistics import linear_regression
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from media.protocols.rtp import rtcp
 from media.protocols.rtp.bandwidth import REMB_LIFE, BandwidthEstimator
 from media.protocols.rtp.feedback import TransportFeedback
+from media.protocols.rtp.trend import WINDOW, Line
 from media.protocols.rtp.twcc import Acked, ArrivalLog, SendLog
 
 MBIT = 1_000_000
@@ -247,6 +249,21 @@ def test_no_probe_without_need_or_in_trouble() -> None:
     assert estimator.probe(15.0, 5 * MBIT) is not None
     feed(estimator, 3, MBIT, 0.2, 20.0)
     assert estimator.probe(30.0, 5 * MBIT) is None
+
+
+def test_the_line_is_that_of_least_squares_however_long_it_goes_on() -> None:
+    noise, line = random.Random(9), Line()
+    x, y, points = 1e9, 0.0, list[tuple[float, float]]()
+    for _ in range(1000):
+        x, y = x + noise.uniform(5, 200), y + noise.uniform(-30, 31)
+        line.add(x, y)
+        points = [*points, (x, y)][-WINDOW:]
+        assert line.full == (len(points) == WINDOW)
+        if line.full:
+            assert line.slope() == pytest.approx(linear_regression(*zip(*points, strict=True)).slope, abs=1e-6)
+    for _ in range(WINDOW):
+        line.add(x, noise.random())
+    assert line.slope() == 0
 
 
 def test_any_times_are_survived() -> None:

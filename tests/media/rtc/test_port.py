@@ -411,11 +411,37 @@ async def test_five_hundred_half_open_sessions_leave_nothing() -> None:
 async def test_without_segmentation_packets_go_one_by_one(port: RtcPort, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Session(port) as session:
         monkeypatch.setattr("media.rtc.port.UDP_SEGMENT", 9999)  # of which no kernel knows
-        packets = [rtp(sequence, b"x" * 1000, ssrc=9) for sequence in range(5)] + [rtp(5, b"y", ssrc=9)]
-        session.peer.send_rtp_batch(packets)
-        session.peer.send_rtp_batch([rtp(sequence, ssrc=9) for sequence in range(6, 9)])
-        await eventually(lambda: len(session.remote.dtls.rtp) == 9)
-        assert session.remote.dtls.rtp[:6] == packets
+        packets = [rtp(sequence, b"x" * 1000, ssrc=9) for sequence in range(9)] + [rtp(9, b"y", ssrc=9)]
+        session.peer.send_rtp_batch(packets[:4])
+        session.peer.send_rtp_batch(packets[4:])
+        await eventually(lambda: len(session.remote.dtls.rtp) == 10)
+        assert session.remote.dtls.rtp == packets
+        assert port.segments is False
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [*[1000] * 8, 3],
+        [3, *[1000] * 8],
+        [1000, 3] * 6,
+        [*[1000] * 4, *[1100] * 4],
+        [1000, 1, 1000, 1000],
+        [1000] * 150,
+        [7] * 300,
+        [1100 - 5 * i for i in range(200)],
+    ],
+    ids=lambda sizes: f"{len(sizes)}-of-{len(set(sizes))}-sizes",
+)
+async def test_batches_of_any_shape_arrive_whole_and_in_order(port: RtcPort, sizes: list[int]) -> None:
+    async with Session(port) as session:
+        packets = [rtp(number, bytes((number & 0xFF,)) * size, ssrc=9) for number, size in enumerate(sizes)]
+        for start, stop in ((0, 1), (1, len(packets))):  # what a packet grows by is known after the first
+            session.peer.send_rtp_batch(packets[start:stop])
+        await eventually(lambda: len(session.remote.dtls.rtp) == len(packets))
+        assert session.remote.dtls.rtp == packets
+        assert session.peer.sent_packets == len(packets)
+        assert session.peer.sent_bytes == sum(map(len, packets)) + 16 * len(packets)
 
 
 async def test_what_cannot_be_sent_is_counted_and_never_raised(port: RtcPort) -> None:
@@ -425,11 +451,17 @@ async def test_what_cannot_be_sent_is_counted_and_never_raised(port: RtcPort) ->
         session.peer.send_rtp_batch([b"x" * 3000] * 4)
         session.peer.send_rtcp(b"y")
         assert session.peer.unsent == 7
+        session.peer.send_rtp(rtp(1, ssrc=9))
+        session.peer.send_rtp_batch([b"x" * 3000] * 4)
+        good = rtp(2, ssrc=9)
+        long = b"\x90".ljust(14, b".") + b"\xff\xff"  # an extension that it says is long
+        session.peer.send_rtp_batch([good, long.ljust(len(good), b"."), good])
+        assert session.peer.unsent == 14
         session.peer.send_rtcp(receiver_report())
         await eventually(lambda: session.remote.dtls.rtcp)
     session.peer.close()
     session.peer.send_rtp_batch([rtp(1), rtp(2), rtp(3)])
-    assert session.peer.unsent == 10
+    assert session.peer.unsent == 17
     await eventually(lambda: session.handler.closed)
     assert port.packets()["received"] == session.peer.received_packets
 
