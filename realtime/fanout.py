@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +24,7 @@ _BATCH = 32 * 1024  # a write to one connection is not made larger by joining, b
 _NOTHING: Mapping[Session, bytes] = MappingProxyType({})
 _NONE: Mapping[int, bytes] = MappingProxyType({})
 _STRIDE = 16  # writes between two looks at the clock
+_LOOKS = 8  # times that it is looked at who takes what he is sent, while as much is said as may wait for one
 
 
 class Batch:
@@ -41,6 +41,23 @@ class Batch:
         self.size = 0
 
 
+class Part:
+    """The same bytes for these sessions, a few at a time. `looks`: whether it is looked at how much waits for each."""
+
+    __slots__ = ("at", "data", "looks", "sessions")
+
+    def __init__(self, sessions: list[Session], data: bytes, looks: bool) -> None:
+        self.sessions = sessions
+        self.data = data
+        self.looks = looks
+        self.at = 0
+
+    def some(self) -> list[Session]:
+        at = self.at
+        self.at = at + _STRIDE
+        return self.sessions[at : self.at]
+
+
 class Outbox:
     """`tick`: seconds between the beginnings of two rounds, the time in which messages are gathered into one write; 0:
     none; None: none unless messages come faster than they can be written, then as long as the last round took, up to
@@ -48,15 +65,16 @@ class Outbox:
     """
 
     __slots__ = (
-        "_batch",
         "_began",
         "_fanout",
         "_gone",
         "_holders",
         "_most",
+        "_part",
         "_pending",
         "_round",
         "_tick",
+        "_unseen",
         "queued",
     )
 
@@ -66,8 +84,9 @@ class Outbox:
         self._tick = tick
         self._most = most
         self._pending: deque[Batch] = deque()
-        self._round: Iterator[tuple[Session, bytes]] | None = None
-        self._batch: Batch | None = None
+        self._round: Iterator[Part] | None = None
+        self._part: Part | None = None
+        self._unseen = 0  # bytes that went to each since it was looked at who takes them
         self._gone: set[Session] = set()
         self._began = -1e9
         self.queued = False
@@ -126,18 +145,28 @@ class Outbox:
         if self._round is None:
             self._began = clock()
             self._round = self._plan(self._pending.popleft())
-        gone, writes = self._gone, self._round
+        gone = self._gone
         while True:
-            written = 0
-            for session, data in islice(writes, _STRIDE):
-                written += 1
-                if gone and session in gone:
-                    continue
-                session.write(data)
-            if written < _STRIDE:
+            part = self._part or next(self._round, None)
+            if part is None:
                 self._round = None
                 gone.clear()
                 return True
+            some = part.some()
+            self._part = part if some else None
+            data = part.data
+            if gone or part.looks:
+                for session in some:
+                    if session not in gone:
+                        session.write(data)
+            else:
+                written = 0
+                try:
+                    for session in some:
+                        written += 1
+                        session.put(data)
+                except RuntimeError:  # closed under our hands; whoever reads from it notices by himself
+                    part.at -= len(some) - written
             if clock() >= deadline:
                 return False
 
@@ -153,7 +182,7 @@ class Outbox:
             return now + min(self._most, now - self._began)
         return self._began + self._tick
 
-    def _plan(self, batch: Batch) -> Iterator[tuple[Session, bytes]]:
+    def _plan(self, batch: Batch) -> Iterator[Part]:
         late, other = batch.late, batch.other
         rounds = []
         for codec, frames in batch.frames.items():
@@ -161,16 +190,19 @@ class Outbox:
             if group:
                 rounds.append((list(group), frames, frames[0] if len(frames) == 1 else b"".join(frames)))
         for sessions, frames, joined in rounds:
+            self._unseen += len(joined)
+            looks = self._unseen * _LOOKS >= sessions[0].buffer
+            if looks:
+                self._unseen = 0
             if not late and not other:
-                for session in sessions:
-                    yield session, joined
+                yield Part(sessions, joined, looks)
                 continue
-            for session in sessions:
-                first, own = late.get(session, 0), other.get(session, _NONE)
-                if not first and not own:
-                    yield session, joined
-                elif due := b"".join(own.get(at, one) for at, one in enumerate(frames) if at >= first):
-                    yield session, due
+            own = [session for session in sessions if session in late or session in other]
+            yield Part([session for session in sessions if session not in late and session not in other], joined, looks)
+            for session in own:
+                first, his = late.get(session, 0), other.get(session, _NONE)
+                if due := b"".join(his.get(at, one) for at, one in enumerate(frames) if at >= first):
+                    yield Part([session], due, True)
 
 
 class Fanout:

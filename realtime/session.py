@@ -24,18 +24,19 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_aborted",
-        "_buffer",
         "_finish",
         "_member",
         "_transport",
         "address",
         "bad_messages",
+        "buffer",
         "channels",
         "codec",
         "ended",
         "heard_at",
         "identity",
         "pinged",
+        "put",
         "quota",
         "token",
         "too_fast",
@@ -59,7 +60,9 @@ class Session:
         """
         self._transport = transport
         self._aborted: asyncio.Future[None] | None = None
-        self._buffer = buffer
+        self.buffer = buffer
+        self.put: Callable[[bytes], None] = transport.write
+        """`write` without a look at how much waits; nothing once the session has ended. May raise RuntimeError."""
         self._finish = finish
         self.codec = codec
         self.viewer = viewer
@@ -83,7 +86,7 @@ class Session:
         if transport.is_closing():
             return
         transport.write(frame)
-        if transport.get_write_buffer_size() > self._buffer:
+        if transport.get_write_buffer_size() > self.buffer:
             self.end(CloseCode.SLOW_CONSUMER)
 
     def send(self, message: ServerMessage) -> None:
@@ -130,6 +133,7 @@ class Session:
         """Write the close frame, behind what waits already, and nothing after it. Returns at once."""
         if self.ended is None:
             self.ended = code
+            self.put = _nothing
             if not self._transport.is_closing():
                 self._transport.write(self.codec.close(code))
             self._finish(self, code)
@@ -139,10 +143,12 @@ class Session:
         if self.ended is None and not self._transport.is_closing():
             known = not code or (1000 <= code < 5000 and code not in (1004, 1005, 1006, 1015))  # section 7.4
             self._transport.write(frames.close((code or 1000) if known else 1002))
+        self.put = _nothing
         self._transport.close()
 
     def abort(self) -> None:
         """Drop the connection and what waits to be written."""
+        self.put = _nothing
         self._transport.abort()
         if self._aborted is not None and not self._aborted.done():
             self._aborted.set_result(None)
@@ -156,3 +162,7 @@ class Session:
         self._aborted = asyncio.get_running_loop().create_future()
         self._transport.pause_reading()
         await self._aborted
+
+
+def _nothing(_: bytes) -> None:
+    """What goes to a session that has ended."""

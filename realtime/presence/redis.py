@@ -16,17 +16,7 @@ from redis.exceptions import RedisError
 
 from realtime.presence import Attendance, Attending
 
-# KEYS: the set. ARGV: linger in ms, then viewers. One clock for all nodes.
-_REFRESH = """
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local linger = tonumber(ARGV[1])
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now, ARGV[i]) end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - linger)
-if #ARGV > 1 then redis.call('PEXPIRE', KEYS[1], linger + 1000) end
-return redis.call('ZRANGE', KEYS[1], 0, -1)
-"""
-# KEYS: the set. ARGV: linger in ms, most, sample, how many are gone, those, then who is here.
+# KEYS: the set. ARGV: linger in ms, most, sample, how many are gone, those, then who is here. One clock for all nodes.
 _ATTEND = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -51,7 +41,7 @@ end
 return found
 """
 _ARGUMENTS = 2000  # keys a call
-_AT_ONCE = 500  # the same, where many calls follow each other
+_AT_ONCE = 500  # keys that are told and answered together: as many as are made into bytes in a turn of the loop
 
 
 class RedisPresence:
@@ -61,37 +51,57 @@ class RedisPresence:
         self._prefix = prefix
         self._told: dict[str, tuple[float, set[str]]] = {}
         self._attended: dict[str, tuple[float, frozenset[str]]] = {}
+        self._sizes: dict[str, int] = {}  # keys in each set when it was last asked for
 
     async def refresh(self, held: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
         """Raises RedisError or OSError when Redis does not answer."""
         told: dict[str, tuple[float, set[str]]] = {}
         now = time.monotonic()
-        answers: dict[str, int] = {}
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for channel, viewers in held.items():
-                at, known = self._told.get(channel, (0.0, set()))
-                if at + self._linger / 3 > now:  # a viewer is told anew every third of the time it lingers
-                    news = [viewer for viewer in viewers if viewer not in known]
-                    told[channel] = (at, known | set(news))
-                else:
-                    news = list(viewers)
-                    told[channel] = (now, set(news))
-                for first in range(0, max(len(news), 1), _ARGUMENTS):
-                    self._call(pipe, channel, news[first : first + _ARGUMENTS])
-                answers[channel] = len(pipe.command_stack) - 1
-            try:
-                results = await pipe.execute()
-            except (RedisError, OSError):
-                self._told.clear()
-                raise
+        calls: deque[tuple[str, list[Any]]] = deque()
+        for channel, viewers in held.items():
+            at, known = self._told.get(channel, (0.0, set()))
+            if at + self._linger / 3 > now:  # a viewer is told anew every third of the time it lingers
+                news = [viewer for viewer in viewers if viewer not in known]
+                told[channel] = (at, known | set(news))
+            else:
+                news = list(viewers)
+                told[channel] = (now, set(news))
+            calls += self._telling(self._prefix + channel, (), news, _AT_ONCE)
+        try:
+            found = await self._present(calls)
+        except (RedisError, OSError):
+            self._told.clear()
+            raise
         self._told = told
-        return {channel: frozenset(key.decode() for key in results[at]) for channel, at in answers.items()}
+        self._sizes = {name: self._sizes[name] for name in found}
+        return {channel: found[self._prefix + channel] for channel in held}
 
     async def viewers(self, channel: str) -> frozenset[str]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            self._call(pipe, channel, [])
-            (keys,) = await pipe.execute()
-        return frozenset(key.decode() for key in keys)
+        name = self._prefix + channel
+        return (await self._present(deque(self._telling(name, (), (), _AT_ONCE))))[name]
+
+    async def _present(self, calls: deque[tuple[str, list[Any]]]) -> dict[str, frozenset[str]]:
+        """Make the calls; who is in each of their sets, however many these are."""
+        found: dict[str, frozenset[str]] = {}
+        while calls:
+            for name, (count, keys) in (await self._some(calls)).items():
+                found[name] = frozenset(key.decode() for key in keys)
+                self._sizes[name] = count
+        for name in found:
+            if self._sizes[name] > _AT_ONCE:
+                found[name] = await self._all(name)
+        return found
+
+    async def _all(self, name: str) -> frozenset[str]:
+        """Everybody who is in a set from the first step to the last; who comes or goes meanwhile may be missing."""
+        keys: set[str] = set()
+        cursor = 0
+        while True:
+            answer: Any = await self._redis.zscan(name, cursor, count=_AT_ONCE)
+            cursor, some = answer
+            keys.update(key.decode() for key, _ in some)
+            if not cursor:
+                return frozenset(keys)
 
     async def attend(self, rooms: Mapping[str, Attending]) -> dict[str, Attendance]:
         """Raises RedisError or OSError when Redis does not answer."""
@@ -102,7 +112,8 @@ class RedisPresence:
             at, known = self._attended.get(room, (0.0, frozenset()))
             fresh = at + self._linger / 3 > now
             told[room] = (at if fresh else now, asked.here)
-            calls += self._attending(room, asked, asked.here - known if fresh else asked.here)
+            news = asked.here - known if fresh else asked.here
+            calls += self._telling(self._room(room), asked.gone, news, asked.most, asked.sample)
         results: dict[str, Any] = {}
         try:
             while calls:
@@ -111,7 +122,8 @@ class RedisPresence:
             self._attended.clear()
             raise
         found = {}
-        for room, (count, keys_there) in results.items():
+        for room in rooms:
+            count, keys_there = results[self._room(room)]
             keys_found = frozenset(key.decode() for key in keys_there)
             found[room] = Attendance(count, keys_found)
             ours = told[room][1]
@@ -121,27 +133,32 @@ class RedisPresence:
         self._attended = {room: kept for room, kept in self._attended.items() if kept[0] + self._linger > now}
         return found
 
-    def _attending(self, room: str, asked: Attending, news: Collection[str]) -> Iterator[tuple[str, list[Any]]]:
+    def _telling(
+        self, name: str, gone: Collection[str], here: Collection[str], most: int, sample: int = 0
+    ) -> Iterator[tuple[str, list[Any]]]:
         """The arguments of each call that is needed; the last one's answer counts."""
-        gone, here, linger = list(asked.gone), list(news), int(self._linger * 1000)
-        while len(gone) + len(here) > _AT_ONCE:
-            some, gone = gone[:_AT_ONCE], gone[_AT_ONCE:]
+        away, come, linger = list(gone), list(here), int(self._linger * 1000)
+        while len(away) + len(come) > _AT_ONCE:
+            some, away = away[:_AT_ONCE], away[_AT_ONCE:]
             more = _AT_ONCE - len(some)
-            yield room, [linger, 0, 0, len(some), *some, *here[:more]]
-            here = here[more:]
-        yield room, [linger, asked.most, asked.sample, len(gone), *gone, *here]
+            yield name, [linger, 0, 0, len(some), *some, *come[:more]]
+            come = come[more:]
+        yield name, [linger, most, sample, len(away), *away, *come]
 
     async def _some(self, calls: deque[tuple[str, list[Any]]]) -> dict[str, Any]:
         """Make the first few of these calls together, no more than can be made into bytes in one turn of the loop."""
-        rooms: list[str] = []
+        names: list[str] = []
         size = 0
         async with self._redis.pipeline(transaction=False) as pipe:
-            while calls and (not size or size + len(calls[0][1]) <= _AT_ONCE):
-                room, arguments = calls.popleft()
-                pipe.eval(_ATTEND, 1, self._room(room), *arguments)
-                rooms.append(room)
-                size += len(arguments)
-            return dict(zip(rooms, await pipe.execute(), strict=True))
+            while calls:
+                name, arguments = calls[0]
+                size += len(arguments) + min(self._sizes.get(name, 0), arguments[1])
+                if names and size > _AT_ONCE:
+                    break
+                calls.popleft()
+                pipe.eval(_ATTEND, 1, name, *arguments)
+                names.append(name)
+            return dict(zip(names, await pipe.execute(), strict=True))
 
     async def among(self, room: str, keys: Collection[str]) -> frozenset[str]:
         """Raises RedisError or OSError when Redis does not answer."""
@@ -167,6 +184,3 @@ class RedisPresence:
 
     def _room(self, room: str) -> str:
         return f"{self._prefix}room:{room}"
-
-    def _call(self, pipe: Any, channel: str, viewers: list[str]) -> None:
-        pipe.eval(_REFRESH, 1, self._prefix + channel, int(self._linger * 1000), *viewers)

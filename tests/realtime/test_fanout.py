@@ -193,6 +193,7 @@ async def test_whoever_comes_and_goes_hears_each_message_once_and_in_order() -> 
             leave(one)
             if chance.random() < 0.5:  # and comes back at once, on the same connection
                 written = cast(Any, one)._transport = Wire()
+                one.put = written.write
                 channel.add(one)
                 here[one] = (written, channel.offset)
         say(channel, number)
