@@ -11,8 +11,9 @@ from server.streaming.uploads.errors import BrokenBody, NotAVideo, TooSlow, Uplo
 from server.streaming.uploads.protocol import Checksum
 from storage.objects import Appender, Behind
 
-Record = Callable[[int, bytes], Awaitable[None]]
-"""Remembers an offset and the first bytes; raises when the upload is not this request's any more."""
+Record = Callable[[int, bytes, bool], Awaitable[None]]
+"""Remembers an offset and the first bytes, and whether that is this request's last word; raises when the upload is not
+this request's any more."""
 
 
 def look(head: bytes) -> None:
@@ -95,7 +96,7 @@ class Receiving:
 
     async def keep(self) -> int:
         offset = await self._appender.keep()
-        await self._record(offset, self._head)
+        await self._record(offset, self._head, True)
         return offset
 
     async def _take(self, blocks: AsyncIterator[bytes]) -> None:
@@ -112,7 +113,7 @@ class Receiving:
             if self._sum is None and not ends and clock() - recorded > self._checkpoint:
                 offset = await self._appender.checkpoint()
                 # of what is kept, not of what is on its way
-                await self._record(offset, self._head[:offset])
+                await self._record(offset, self._head[:offset], False)
                 recorded = clock()
         if self._judges and not self._judged and self._at == self._end:
             look(self._head)

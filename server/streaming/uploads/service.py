@@ -387,9 +387,9 @@ class Uploads:
             raise problem from None
         kept = upload.received
 
-        async def record(offset: int, head: bytes) -> None:
+        async def record(offset: int, head: bytes, ends: bool) -> None:
             nonlocal kept
-            await self._record(upload, writer, offset, head)
+            await self._record(upload, writer, offset, head, ends)
             self._received += offset - kept
             kept = offset
 
@@ -408,9 +408,11 @@ class Uploads:
         finally:
             await appender.close()
 
-    async def _record(self, upload: Upload, writer: UUID, offset: int, head: bytes) -> None:
+    async def _record(self, upload: Upload, writer: UUID, offset: int, head: bytes, ends: bool) -> None:
+        # a form is its request's until it is a video
+        lease = None if ends and upload.kind is not Kind.FORM else self._lease
         async with self._database.transaction() as conn:
-            if await store.record(conn, upload.id, writer, offset, head, self._lease, self._expiry()):
+            if await store.record(conn, upload.id, writer, offset, head, lease, self._expiry()):
                 if offset == upload.length:
                     await store.set_state(conn, upload.id, State.FULL)
                     if upload.kind is Kind.WHOLE:

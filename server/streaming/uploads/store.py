@@ -84,7 +84,9 @@ async def held(conn: Connection, owner_id: UUID) -> tuple[int, int]:
 
 
 async def claim(conn: Connection, id: UUID, writer: UUID, node: str, lease: timedelta) -> bool:
-    """Whether the connection may bring bytes of it now; it is locked in this transaction already."""
+    """Whether the connection may bring bytes of it now; it is locked in this transaction already. Nobody waits until
+    that is on the disk: a claim that a power cut takes has nobody left to use it, and `record` asks for it."""
+    await conn.execute("set local synchronous_commit = off")
     return bool(
         await conn.fetchval(
             """update uploads set writer = $2, node = $3, writer_until = now() + $4
@@ -98,12 +100,14 @@ async def claim(conn: Connection, id: UUID, writer: UUID, node: str, lease: time
 
 
 async def record(
-    conn: Connection, id: UUID, writer: UUID, received: int, head: bytes, lease: timedelta, expires_at: datetime
+    conn: Connection, id: UUID, writer: UUID, received: int, head: bytes, lease: timedelta | None, expires_at: datetime
 ) -> bool:
-    """What survives anything by now. False: the upload is not the writer's any more."""
+    """What survives anything by now. lease: None, the writer is done with it. False: it is not the writer's any
+    more."""
     return bool(
         await conn.fetchval(
-            """update uploads set received = $3, head = $4, writer_until = now() + $5, expires_at = $6
+            """update uploads set received = $3, head = $4, writer_until = now() + $5::interval, expires_at = $6,
+                      writer = case when $5::interval is null then null else writer end
                where id = $1 and writer = $2 and state = 'open'
                  and (kind in ('partial', 'form') or video_id is not null)
                returning true""",
