@@ -117,8 +117,16 @@ async def test_a_passkey_opens_the_account_and_proves_who_is_there(browser: Brow
 
     # its owner's finger is not on the device while the form waits among the names that the browser offers
     await devtools.send("WebAuthn.setAutomaticPresenceSimulation", {"authenticatorId": device, "enabled": False})
-    await ada.sign_out()
-    await devtools.send("WebAuthn.setAutomaticPresenceSimulation", {"authenticatorId": device, "enabled": True})
+    options = "**/auth/login/passkey/options"
+    async with page.expect_response(lambda answer: answer.url.endswith(options[2:])):
+        await ada.sign_out()
+
+    async def finger(route: Route) -> None:
+        await devtools.send("WebAuthn.setAutomaticPresenceSimulation", {"authenticatorId": device, "enabled": True})
+        await route.continue_()
+
+    # only between the button's press, which ends the form's waiting, and its question: else it would answer the form
+    await page.route(options, finger)
     await page.get_by_role("button", name="Sign in with a passkey").click()
     await expect(page.get_by_text("My laptop")).to_be_visible()
     await ada.open("sessions", "Sessions")

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-METHODS = ("get", "post", "put", "patch", "delete")
+METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
 NOBODY = "00000000-0000-7000-8000-000000000000"
 PARAMETER = re.compile(r"{(\w+)}")
 
@@ -29,7 +29,7 @@ class Operation:
 
     @property
     def safe(self) -> bool:
-        return self.method == "get"
+        return self.method in {"get", "head", "options"}
 
     @property
     def security(self) -> list[dict[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""How schemathesis signs in: a module that its process loads (SCHEMATHESIS_HOOKS).
+"""How schemathesis signs in, and what else it is told: a module that its process loads (SCHEMATHESIS_HOOKS).
 
 Each operation has an account of its own, so that one which ends sessions or deletes accounts ends nobody else's; what
 names things in its path is called by their owner, and what needs a permission by an administrator. An account whose
@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
+from functools import cache
 from typing import Any
 
 import aiohttp
 import asyncpg
 import schemathesis
 
+from tests.server.routes.document import NOBODY
 from tests.server.routes.town import Person, Town
 
 PLACE = "TOWN"
@@ -53,6 +56,10 @@ class Accounts:
             await sql.close()
 
 
+# What WebRTC and tus speak: any text is tried as SDP, any bytes as a piece of a file.
+schemathesis.serializer.alias(["application/sdp", "application/trickle-ice-sdpfrag"], "text/plain")
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 _accounts = Accounts(*os.environ[PLACE].split(" "))
 
 
@@ -71,3 +78,24 @@ class SignedIn:
 def after_call(context: object, case: schemathesis.Case, response: Any) -> None:
     if response.status_code == 401:
         _accounts.void(case.operation, response.request.headers.get("Authorization", ""))
+
+
+@schemathesis.hook
+def before_call(context: object, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+    """A word that an address of its own has (`/live/whip`) names nothing: whoever sends it there calls another
+    operation. Links that schemathesis infers from answers do so."""
+    taken = _taken(case.operation.path, tuple(case.operation.schema.raw_schema["paths"]))
+    for name, words in taken.items():
+        if (case.path_parameters or {}).get(name) in words:
+            case.path_parameters[name] = NOBODY
+
+
+@cache
+def _taken(path: str, paths: tuple[str, ...]) -> dict[str, set[str]]:
+    """The words that stand in the place of each parameter of `path` in other addresses."""
+    taken: dict[str, set[str]] = {}
+    for found in re.finditer(r"{(\w+)}", path):
+        before = path[: found.start()]
+        after = {one[len(before) :].partition("/")[0] for one in paths if one.startswith(before)}
+        taken[found[1]] = {word for word in after if not word.startswith("{")}
+    return taken
