@@ -25,7 +25,7 @@ MAX_DAMAGED = 300
 
 MAX_CHANGES = 10
 CHANGE_WINDOW = 60.0
-"""Each new configuration is a new timeline for everybody who watches: no more of them within so many seconds."""
+"""Each new configuration cuts a segment, or is a new timeline: no more of them within so many seconds."""
 
 
 class Intake:

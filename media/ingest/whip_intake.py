@@ -19,7 +19,7 @@ from media.samples import Codec, Sample, Track
 
 MAX_CHANGES = 30
 CHANGE_WINDOW = 60.0
-"""Each new configuration is a new timeline for everybody who watches. Browsers change the size of their picture when
+"""Each new configuration cuts a segment and makes decoders begin anew. Browsers change the size of their picture when
 the network does, so more are taken than from an encoder that somebody has set up; what is beyond them waits."""
 MAX_LAYERS = 3
 """Simulcast layers beside the broadcast's own picture."""

@@ -1,7 +1,7 @@
 """DASH manifests (ISO/IEC 23009-1) over the same files as HLS.
 
-A Period is a run of segments with the same tracks and configurations: a discontinuity, a gap or a new configuration
-begins the next one, because within a SegmentTemplate numbers and times have to follow each other. Period@start is the
+A Period is a run of segments with the same tracks: a discontinuity, a gap or another codec begins the next one,
+because within a SegmentTemplate numbers and times have to follow each other. Period@start is the
 place on the timeline whose zero is availabilityStartTime, and presentationTimeOffset is the same moment in ticks, so
 the offset of audio and video is theirs.
 
@@ -71,12 +71,10 @@ class Timeline:
             return
         run = self.runs[-1] if self.runs else None
         ours = {letter: inits[piece.init] for letter, piece in media.items()}
-        if run is None or run.session != session or run.inits != ours or run.next != msn:
+        if run is None or run.session != session or run.next != msn or not _continues(run.inits, ours):
             start = min(piece.start / piece.scale for piece in media.values())
             if run is None or run.session != session:
                 start = min(start, base) if start - base < 0.1 else start
-            elif run.next == msn:
-                run.end = start  # it goes on in another configuration, without a hole
             run = Run(msn, session, start, ours, msn, msn)
             self.runs.append(run)
         run.next = msn + 1
@@ -179,6 +177,18 @@ def _start(line: str) -> int:
 
 
 REPRESENTATION_END = "</SegmentTimeline></SegmentTemplate></Representation>"
+
+
+def _continues(inits: Mapping[str, Init], others: Mapping[str, Init]) -> bool:
+    """Whether the same Representations go on. A picture may have changed its size: its key frames carry the parameter
+    sets then, so that the init segment of before serves. Another Period would cut the sound where the picture changes,
+    which is not quite where a segment of it begins, and leave a hole."""
+    if inits.keys() != others.keys():
+        return False
+    return all(
+        init == others[x] or (x == "v" and init.scale == others[x].scale and _alike(init, others[x]))
+        for x, init in inits.items()
+    )
 
 
 def _alike(one: Init, other: Init) -> bool:

@@ -3,7 +3,8 @@
 Sends a test picture in H.264 with a beep of Opus each second, at the moment when the picture turns white: so whoever
 plays it can tell how far sound and picture are apart. Says one line of JSON for each thing that is worth it. The line
 `stop` on its input ends the session by DELETE; being killed leaves it as a lost network does. --through: the UDP port
-of a network (tests.servers.lossy_network) by which the server is to be reached.
+of a network (tests.servers.lossy_network) by which the server is to be reached. --resize: seconds after which the
+picture has another size each time, as browsers do it when their network or machine is busy.
 """
 
 from __future__ import annotations
@@ -26,27 +27,31 @@ from av import AudioFrame, VideoFrame
 from tests.servers.lossy_network import through
 
 RATE, FPS, WIDTH, HEIGHT = 48_000, 15, 320, 180
+SMALL_WIDTH, SMALL_HEIGHT = 192, 108
 BEEP = 0.1
 
 
 class Picture(MediaStreamTrack):  # type: ignore[misc]
     kind = "video"
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, resize: float) -> None:
         super().__init__()
         self.began = began
+        self.resize = resize
         self.count = 0
 
     async def recv(self) -> VideoFrame:
         at = self.count / FPS
         self.count += 1
         await asyncio.sleep(max(0.0, self.began + at - time.monotonic()))
-        frame = VideoFrame(WIDTH, HEIGHT, "yuv420p")
+        small = self.resize and at // self.resize % 2
+        width, height = (SMALL_WIDTH, SMALL_HEIGHT) if small else (WIDTH, HEIGHT)
+        frame = VideoFrame(width, height, "yuv420p")
         luma, *chroma = frame.planes
         if at % 1.0 < BEEP:
             luma.update(bytes((235,)) * luma.buffer_size)
         else:
-            dark = int(at * 40) % WIDTH
+            dark = int(at * 40) % width
             line = bytes((16,)) * dark + bytes((60,)) * (luma.line_size - dark)
             luma.update(line * luma.height)
         for plane in chroma:
@@ -88,11 +93,12 @@ async def main() -> None:
     parser.add_argument("token")
     parser.add_argument("--codec", default="H264")
     parser.add_argument("--through", type=int, default=0)
+    parser.add_argument("--resize", type=float, default=0.0)
     given = parser.parse_args()
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     began = time.monotonic()
     pc.addTransceiver(Sound(began), direction="sendonly")
-    picture = pc.addTransceiver(Picture(began), direction="sendonly")
+    picture = pc.addTransceiver(Picture(began, given.resize), direction="sendonly")
     codecs = RTCRtpSender.getCapabilities("video").codecs
     picture.setCodecPreferences([one for one in codecs if one.mimeType in (f"video/{given.codec}", "video/rtx")])
     pc.on("connectionstatechange", lambda: say(state=pc.connectionState))

@@ -82,18 +82,15 @@ async def test_a_new_size_is_a_new_map_and_no_discontinuity(
     lengths = [[float(x) for x in re.findall(r"EXTINF:([\d.]+)", text(package, n))] for n in ("v.m3u8", "a.m3u8")]
     assert lengths[0] == pytest.approx([2.0, 0.6, 1.8, 2.0, 0.6], abs=0.05)
     assert lengths[1] == pytest.approx(lengths[0], abs=0.05)
-    # in a manifest each is a Period, and they follow each other without a hole
+    # a manifest has one Period, whose init segment serves: key frames carry what changed
     recorded = package.shelf.files["recording.mpd"].decode()
-    periods = re.findall(r'<Period id="p\d+" start="PT([\d.]+)S" duration="PT([\d.]+)S">', recorded)
-    assert len(periods) == len(SIZES)
-    for (start, length), (following, _) in pairwise(periods):
-        assert float(start) + float(length) == pytest.approx(float(following), abs=1e-5)
-    assert re.findall(r'initialization="(v-[^"]+)"', recorded) == maps
+    assert recorded.count("<Period ") == 1
+    assert re.findall(r'initialization="(v-[^"]+)"', recorded) == maps[:1]
 
-    # the ffmpeg program reads one init segment alone, and one Period
+    # the ffmpeg program reads one init segment alone
     pictures = sum(s.track == 1 for _, samples in stays for s in samples)
     async with kit.served(package) as address:
-        for name in ("index.m3u8", "recording.m3u8"):
+        for name in ("index.m3u8", "recording.m3u8", "recording.mpd"):
             shown = await probed(f"{address}/{name}")
             assert len(shown) == pictures, name
             assert max(after[0] - before[0] for before, after in pairwise(shown)) < 0.05, name
