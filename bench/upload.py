@@ -61,8 +61,10 @@ def run(plan: Plan, folder: Path) -> None:
             "tus, one PATCH": lambda: client.tus(0),
             f"tus, {plan.chunk} MiB each": lambda: client.tus(plan.chunk * MEBI),
         }
+        objects = folder / "server" / "data" / "objects"
         for way in bring.values():
             way()  # what is loaded at the first time
+            _forget(objects)
         took: dict[str, list[Took]] = {name: [] for name in bring}
         bare: list[float] = []
         for _ in range(plan.runs):
@@ -70,6 +72,7 @@ def run(plan: Plan, folder: Path) -> None:
                 without, copy = _copy(source, folder / "copy")
                 bare.append(without)
                 took[name].append(_measured(server, way, copy))
+                _forget(objects)
     copies = [each.copy for ways in took.values() for each in ways]
     say(f"{'copy, with fsync':18} {_rate(plan, copies)}; {statistics.median(bare):.2f} s without")
     for name, runs in took.items():
@@ -134,6 +137,14 @@ def _copy(source: Path, target: Path) -> tuple[float, float]:
     seconds = time.perf_counter() - began
     target.unlink()
     return copied, seconds
+
+
+def _forget(objects: Path) -> None:
+    """What was brought goes, as the copy does: else each run would take memory that is new to the system, which
+    costs several times as much where the system is a guest itself."""
+    for path in objects.rglob("*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 class Client:
