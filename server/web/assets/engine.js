@@ -24,9 +24,13 @@ export class Engine extends EventTarget {
     this.timers = [];
   }
 
-  /** renew: () => Promise<{hls, renewIn}>, asked for new addresses when these are good for minutes only. */
-  async open(url, { live, renew = null, renewIn = null }) {
+  /**
+   * renew: () => Promise<{hls, renewIn}>, asked for new addresses when these are good for minutes only. license: where
+   * Clear Key asks, of a video that is encrypted so.
+   */
+  async open(url, { live, renew = null, renewIn = null, license = null }) {
     this.url = url;
+    this.license = license;
     this.grant = new Grant(url, renew);
     this.grant.start(renewIn);
     this.live = live;
@@ -67,6 +71,7 @@ export class Engine extends EventTarget {
       abrEwmaDefaultEstimate: 5_000_000,
       audioPreference: opusPlays() ? { audioCodec: 'opus' } : undefined, // is there as it came; AAC would be made for us
       testBandwidth: false,
+      ...this.#keys(),
     });
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#say('levels'));
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#say('level'));
@@ -81,6 +86,16 @@ export class Engine extends EventTarget {
     hls.attachMedia(this.video);
     hls.loadSource(url);
     this.timers.push(setInterval(() => this.#steady(), STEADY));
+  }
+
+  /** Keys of what is encrypted whole come by the playlist; Clear Key's are asked for by the browser. */
+  #keys() {
+    if (!this.license) return {};
+    return {
+      emeEnabled: true,
+      drmSystems: { 'org.w3.clearkey': { licenseUrl: this.license } },
+      licenseXhrSetup: (xhr, address) => xhr.open('POST', this.grant.of(address), true),
+    };
   }
 
   #openNative(url) {
@@ -98,6 +113,17 @@ export class Engine extends EventTarget {
     const { Hls, hls } = this;
     if (!data.fatal) return;
     if (data.response?.code === 404 && data.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR) this.#say('gone');
+    if (data.response?.code === 410) { // it is encrypted in another way now: whoever opened it knows how
+      hls.stopLoad();
+      this.#say('gone');
+      return;
+    }
+    if (data.details === Hls.ErrorDetails.KEY_SYSTEM_NO_ACCESS) {
+      hls.stopLoad();
+      this.#say('trouble', { fatal: true, message: window.isSecureContext ? 'This video is encrypted in a way that this browser does not know.'
+        : 'This video is encrypted, and browsers play that by https:// only.' });
+      return;
+    }
     if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.retries < 3) {
       this.retries += 1;
       hls.recoverMediaError();

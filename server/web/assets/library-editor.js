@@ -7,6 +7,8 @@ import { bytes, clockTime } from './format.js';
 import { here } from './video-card.js';
 
 const WHO = [['public', 'Public: listed, anyone can watch'], ['unlisted', 'Unlisted: anyone with the link'], ['followers', 'Followers of yours'], ['private', 'Private: you alone']];
+const PROTECTION = [['none', 'Not encrypted'], ['aes-128', 'AES-128: for HLS, in nearly every player'], ['clearkey', 'Clear Key: for HLS and DASH, in browsers']];
+const PROTECTS = 'Files that are copied, and what caches keep, cannot be played without the key, which goes only to who may watch. It does not stop anyone who may watch from recording it, and pictures, captions and the preview stay as they are.';
 const NS = 'http://www.w3.org/2000/svg';
 
 export class Editor {
@@ -32,11 +34,13 @@ export class Editor {
     this.description.value = video.description;
     this.who = selectField('visibility', 'Who can see it', WHO);
     this.who.value = video.visibility;
+    this.protection = selectField('protection', 'Encryption', PROTECTION, PROTECTS);
+    this.protection.value = video.protection;
     this.from = field('publish_at', 'Shown from', { type: 'datetime-local', value: local(video.publish_at) }, 'Empty: at once.');
     this.trouble = h('p', { class: 'notice bad', role: 'alert', hidden: true });
     this.saved = h('span', { class: 'saved', role: 'status' });
     const form = h('form', { class: 'stack', novalidate: true, onsubmit: (event) => { event.preventDefault(); this.#save(); } },
-      this.title.row, this.description.row, h('div', { class: 'columns' }, this.who.row, this.from.row), this.trouble,
+      this.title.row, this.description.row, h('div', { class: 'columns' }, this.who.row, this.from.row), this.protection.row, this.trouble,
       h('div', { class: 'row' }, h('button', { class: 'button primary', type: 'submit' }, 'Save'), this.saved));
     this.element.replaceChildren(form, this.#pictures(), this.#captions(), this.#figures());
   }
@@ -55,7 +59,7 @@ export class Editor {
     setText(this.saved, '');
     try {
       await this.#put({
-        title, description: this.description.value.trim(), visibility: this.who.value,
+        title, description: this.description.value.trim(), visibility: this.who.value, protection: this.protection.value,
         publish_at: this.from.value ? new Date(this.from.value).toISOString() : null,
       });
       setText(this.saved, 'Saved.');

@@ -48,20 +48,20 @@ export class Player {
   /**
    * Play an address from now on. whep: where the same is to be had within some tenths of a second, when it is; people
    * choose that in the bar, and what does not come that way comes by `url`. gone: called when there is nothing any more.
-   * renew, renewIn: see Engine.open.
+   * renew, renewIn, license: see Engine.open.
    */
-  async open(url, { live, whep = null, gone = null, renew = null, renewIn = null }) {
-    this.source = { url, live, whep: live && 'RTCPeerConnection' in window ? whep : null, gone, renew, renewIn };
+  async open(url, { live, whep = null, gone = null, renew = null, renewIn = null, license = null }) {
+    this.source = { url, live, whep: live && 'RTCPeerConnection' in window ? whep : null, gone, renew, renewIn, license };
     this.controls.offerLow(this.source.whep ? (on) => this.#low(on) : null, lowWanted());
     if (this.source.whep && lowWanted() && await this.#openWhep()) return;
     await this.#openHls();
   }
 
   async #openHls() {
-    const { url, live, gone, renew, renewIn } = this.source;
+    const { url, live, gone, renew, renewIn, license } = this.source;
     const engine = this.#use(new Engine(this.video));
     if (gone) engine.addEventListener('gone', gone);
-    await engine.open(here(url), { live, renew, renewIn });
+    await engine.open(here(url), { live, renew, renewIn, license: license && here(license) });
     await this.#start();
   }
 

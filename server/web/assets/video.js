@@ -19,6 +19,7 @@ let watching = null;
 let playing = '';
 let sizes = 0; // renditions there were when it was opened
 let timer = 0;
+let resume = null; // where it was, when it has to be opened again
 
 async function look() {
   clearTimeout(timer);
@@ -98,13 +99,13 @@ async function act() {
     extras?.close();
     extras = new Extras(player, video);
     watching = new Watching(video, player);
-    await player.open(playback.hls, { live: false, renew, gone: () => setTimeout(look, 1000) });
-    jump();
+    await open();
+    if (resume) { goTo(resume.currentTime, resume.paused); resume = null; } else jump();
   } else if (playback && state === 'ready' && video.renditions.length > sizes) {
     // a playlist of a video is read once: larger pictures that came meanwhile are in a new one
     sizes = video.renditions.length;
     const { currentTime, paused } = player.video;
-    await player.open(playback.hls, { live: false, renew, gone: () => setTimeout(look, 1000) });
+    await open();
     goTo(currentTime, paused);
   } else if (!playback && state === 'failed') {
     player.say('This video could not be prepared', video.error?.message ?? '');
@@ -112,6 +113,16 @@ async function act() {
     const [title, text] = WAITS[state] ?? WAITS.processing;
     player.say(title, video.progress > 0 && state === 'processing' ? `${text} ${Math.round(100 * video.progress)} % done.` : text);
   }
+}
+
+const open = () => player.open(video.playback.hls, { live: false, renew, license: video.playback.license, gone });
+
+/** It was deleted, or is encrypted in another way now: then it goes on where it was. */
+function gone() {
+  const { currentTime, paused } = player.video;
+  resume = { currentTime, paused };
+  playing = '';
+  setTimeout(look, 1000);
 }
 
 /** ?t=90 begins there. */
