@@ -294,6 +294,9 @@ class Settings:
         600.0, "an address of what is neither public nor unlisted is good this long, s; players renew it"
     )
     grant_skew_seconds: float = _setting(2.0, "the clocks of a fleet's machines are no further apart than this, s")
+    video_outdated_seconds: float = _setting(
+        21_600.0, "the segments of a file that was replaced stay this long, for those who are watching it, s"
+    )
     video_cache_bytes: int = _setting(64 << 20, "memory for files of videos that are being watched, bytes")
     video_protected_bytes: int = _setting(32 << 20, "memory for those of them that are encrypted, bytes")
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from media.vod.options import Limits, Options
 from server.kit.http.classes import parse_numbers
 from server.settings import SettingError, Settings
-from server.streaming.videos.jobs import DELETED_JOB, PUBLISH_CRON, PUBLISH_JOB
+from server.streaming.videos.jobs import DELETED_JOB, OUTDATED_JOB, PUBLISH_CRON, PUBLISH_JOB
 from server.streaming.videos.models import folder_of
 from server.streaming.videos.processing import Files, Processing, ProcessingOptions
 from server.streaming.videos.scratch import Scratch
@@ -93,6 +93,8 @@ class Vod:
             limits=limits,
             children=settings.vod_children,
             seconds=settings.vod_work_seconds + SLACK_SECONDS,
+            # an address that was given out just before is good for all of its time
+            outdated=timedelta(seconds=max(settings.video_outdated_seconds, settings.grant_seconds)),
         )
         self.processing = Processing(database, objects, files, jobs, self._scratch, options)
         self._worker: Worker | None = None
@@ -105,6 +107,7 @@ class Vod:
     def register(self, worker: Worker) -> None:
         """The jobs that need no child."""
         worker.register(DELETED_JOB, self._deleted)
+        worker.register(OUTDATED_JOB, self.processing.remove_outdated)
         worker.register(PUBLISH_JOB, self._publish)
         worker.every(PUBLISH_JOB, PUBLISH_CRON)
 

@@ -27,8 +27,9 @@ class Form:
     def __init__(self, uploads: Uploads) -> None:
         self._uploads = uploads
 
-    async def receive(self, call: Call) -> UUID:
-        """The video that the request has brought, or that an earlier one with its key had. Raises what the service
+    async def receive(self, call: Call, replaces: UUID | None = None) -> UUID:
+        """The video that the request has brought, or that an earlier one with its key had. replaces: the video in whose
+        place the file is to come; what is given back is the draft then. Raises what the service
         raises, Invalid, UnsupportedMediaType, TooSlow, BrokenBody, IdempotencyInProgress, IdempotencyKeyReused."""
         request = call.request
         if request.content_type != "multipart/form-data":
@@ -43,11 +44,11 @@ class Form:
         parts = FormParts(request.headers["Content-Type"], blocks(request.content, pace), most=most + _OVERHEAD)
         async with self._uploads.form_room(call.user):
             try:
-                upload = await self._uploads.begin_form(call.user, key, request.content_length)
+                upload = await self._uploads.begin_form(call.user, key, request.content_length, new=replaces is None)
             except asyncpg.UniqueViolationError:
                 raise _in_progress() from None
             try:
-                return await self._take(call, upload, parts)
+                return await self._take(call, upload, parts, replaces)
             except BaseException:
                 # also when the handler is cancelled: nothing may stay
                 await self._uploads.drop_form(upload)
@@ -61,7 +62,7 @@ class Form:
         call.headers[REPLAYED] = "true"
         return earlier.video_id
 
-    async def _take(self, call: Call, upload: Upload, parts: FormParts) -> UUID:
+    async def _take(self, call: Call, upload: Upload, parts: FormParts, replaces: UUID | None) -> UUID:
         fields: dict[str, str] = {}
         received: Upload | None = None
         while (part := await parts.next()) is not None:
@@ -73,14 +74,15 @@ class Form:
                 if received is not None:
                     raise Invalid.at(FILE, "is given twice")
                 fields.setdefault("filename", part.filename[:500])
-                received = await self._uploads.receive_form(call.user, upload, part.blocks())
+                received = await self._uploads.receive_form(call.user, upload, part.blocks(), new=replaces is None)
             elif part.name in FIELDS and part.name not in fields:
                 fields[part.name] = await _text(part, FIELDS[part.name])
             else:
                 raise Invalid.at(part.name[:100], "is given twice, or is no field of this form")
         if received is None or received.received == 0:
             raise Invalid.at(FILE, "is missing or empty")
-        return await self._uploads.complete_form(call.user, received, Details.of(fields))
+        details = Details.of({**fields, **({"replaces": str(replaces)} if replaces is not None else {})})
+        return await self._uploads.complete_form(call.user, received, details)
 
 
 async def _text(part: Part, most: int) -> str:

@@ -60,11 +60,12 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class Details(msgspec.Struct, frozen=True):
-    """What an upload says of its video."""
+    """What an upload says of its video. replaces: the video whose file it is to be; then the rest says nothing."""
 
     title: Title
     description: Description
     visibility: Visibility
+    replaces: UUID | None = None
 
     @classmethod
     def of(cls, given: dict[str, str]) -> Details:
@@ -77,6 +78,7 @@ class Details(msgspec.Struct, frozen=True):
             "title": title,
             "description": given.get("description", ""),
             "visibility": given.get("visibility") or Visibility.PRIVATE,
+            "replaces": given.get("replaces") or None,
         }
         try:
             return msgspec.convert(wanted, cls)

@@ -40,17 +40,20 @@ from server.streaming.uploads.errors import (
 from server.streaming.uploads.form import Form
 from server.streaming.uploads.models import Details, Kind, State, Upload
 from server.streaming.uploads.service import Uploads
-from server.streaming.videos.errors import QuotaReached
+from server.streaming.videos.errors import AlreadyReplacing, NoSuchVideo, NotReady, NotYourVideo, QuotaReached
 from server.streaming.videos.models import UploadedView
 
 PATH = "/api/v1/videos/tus"
 _ROOM = (TooManyUploads, NoRoom, QuotaReached, UploadTooLarge)
+_REPLACING = (NoSuchVideo, NotYourVideo, NotReady, AlreadyReplacing)
 _BYTES = (UnsupportedMediaType, NotAVideo, TooSlow, BrokenBody, WrongChecksum, UploadLocked, WrongOffset)
 _FOUND = (NoSuchUpload, UploadGone, WrongVersion, BadUpload)
 
 
 class Desk(Protocol):
-    """Shows a video as an upload answers it."""
+    """Shows a video as an upload answers it, and knows whose file may be replaced."""
+
+    async def may_replace(self, id: UUID, caller: Caller) -> None: ...
 
     async def uploaded(self, id: UUID, caller: Caller, address: Address) -> UploadedView: ...
 
@@ -118,12 +121,13 @@ def routes(uploads: Uploads, form: Form, desk: Desk, addresses: Addresses) -> Ro
         status=201,
         access=Access.USER,
         file_body=(protocol.OFFSET_TYPE,),
-        errors=(*_ROOM, *_BYTES, *_FOUND, NotComplete, UploadComplete, Invalid),
+        errors=(*_ROOM, *_REPLACING, *_BYTES, *_FOUND, NotComplete, UploadComplete, Invalid),
         summary="Begin a resumable upload",
     )
     async def create(call: Call) -> None:
         """tus 1.0.0, creation: `Upload-Length` in bytes (or `Upload-Defer-Length: 1`); `Upload-Metadata` with any of
-        title, description, visibility, filename; `Upload-Concat` for files that are brought in parts at once. The
+        title, description, visibility, filename, or `replaces` (see PUT
+        /api/v1/videos/{id}/file); `Upload-Concat` for files that are brought in parts at once. The
         first bytes may be the body. `Location` is the upload, which expires when nothing comes for a day."""
         speak(call)
         headers = call.request.headers
@@ -228,5 +232,35 @@ def routes(uploads: Uploads, form: Form, desk: Desk, addresses: Addresses) -> Ro
         tus (`/api/v1/videos/tus`). With `Idempotency-Key` a second request makes no second video."""
         video_id = await form.receive(call)
         return await desk.uploaded(video_id, call.user, addresses.seen_from(call.request))
+
+    @api.put(
+        "/api/v1/videos/{id}/file",
+        status=202,
+        access=Access.USER,
+        limits="upload",
+        file_body=("multipart/form-data",),
+        errors=(
+            *_ROOM,
+            *_REPLACING,
+            UnsupportedMediaType,
+            NotAVideo,
+            TooSlow,
+            BrokenBody,
+            Invalid,
+            BadIdempotencyKey,
+            IdempotencyInProgress,
+            IdempotencyKeyReused,
+        ),
+        summary="Replace the file of a video",
+    )
+    async def replace(call: Call, id: UUID) -> UploadedView:
+        """multipart/form-data with the file as `file`; by tus the same with `replaces` (the id) among the metadata.
+        What is answered is the new file's: it has an id of its own until it takes the place of the old one, once all
+        that is made of it is there; `replacement` of the video says how far it is. The video keeps its id, likes,
+        comments, views and captions, and who is watching goes on with the old file. A file that fails changes nothing; DELETE
+        of its id takes it back. Until then the bytes of both count."""
+        await desk.may_replace(id, call.user)
+        draft = await form.receive(call, id)
+        return await desk.uploaded(draft, call.user, addresses.seen_from(call.request))
 
     return api

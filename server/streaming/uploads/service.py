@@ -89,7 +89,7 @@ class Uploads:
         """A whole file, and the row of its video. Raises UploadTooLarge, TooManyUploads, QuotaReached."""
         self._check_size(length)
         async with self._database.transaction() as conn:
-            await self._check_room(conn, caller, length or 0)
+            await self._check_room(conn, caller, length or 0, new=details.replaces is None)
             video_id = await self._begin(conn, caller.user_id, details, length or 0)
             upload = self._new(caller.user_id, Kind.WHOLE, length, metadata=metadata, video_id=video_id)
             await store.add(conn, upload)
@@ -120,7 +120,7 @@ class Uploads:
             length = sum(part.received for part in parts.values())
             self._check_size(length)
             look(b"".join(parts[id].head for id in ids))
-            await self._videos.check_quota(conn, caller.user_id, caller.tier, length)
+            await self._videos.check_quota(conn, caller.user_id, caller.tier, length, new=details.replaces is None)
             video_id = await self._begin(conn, caller.user_id, details, length)
             upload = self._new(
                 caller.user_id, Kind.FINAL, length, metadata=metadata, video_id=video_id, pieces=list(ids)
@@ -181,10 +181,10 @@ class Uploads:
 
     # forms
 
-    async def begin_form(self, caller: Caller, key: str | None, sent_bytes: int | None) -> Upload:
-        """Raises what `create` does."""
+    async def begin_form(self, caller: Caller, key: str | None, sent_bytes: int | None, *, new: bool = True) -> Upload:
+        """new: the file is not to replace another. Raises what `create` does."""
         async with self._database.transaction() as conn:
-            await self._check_room(conn, caller, 0)
+            await self._check_room(conn, caller, 0, new=new)
             upload = self._new(caller.user_id, Kind.FORM, None, key=key, sent_bytes=sent_bytes)
             await store.add(conn, upload)
         return upload
@@ -194,14 +194,16 @@ class Uploads:
         async with self._database.acquire() as conn:
             return await store.by_key(conn, caller.user_id, key)
 
-    async def receive_form(self, caller: Caller, upload: Upload, blocks: AsyncIterator[bytes]) -> Upload:
+    async def receive_form(
+        self, caller: Caller, upload: Upload, blocks: AsyncIterator[bytes], *, new: bool = True
+    ) -> Upload:
         """Its bytes. When it raises, nothing of the upload stays."""
         writer = uuid7()
         async with self._database.transaction() as conn:
             if await store.lock(conn, upload.id) is None:
                 raise NoSuchUpload()
             await store.claim(conn, upload.id, writer, self._node, self._lease)
-            left = await self._videos.check_quota(conn, caller.user_id, caller.tier)
+            left = await self._videos.check_quota(conn, caller.user_id, caller.tier, new=new)
         await self._receive(upload, writer, blocks, None, most=min(self.options.most_bytes, left.bytes))
         async with self._database.acquire() as conn:
             received = _of(await store.get(conn, upload.id), caller)
@@ -215,7 +217,9 @@ class Uploads:
             await store.lock_owner(conn, caller.user_id)
             if await store.lock(conn, upload.id) is None:
                 raise NoSuchUpload()
-            await self._videos.check_quota(conn, caller.user_id, caller.tier, upload.received)
+            await self._videos.check_quota(
+                conn, caller.user_id, caller.tier, upload.received, new=details.replaces is None
+            )
             video_id = await self._begin(conn, caller.user_id, details, upload.received)
             await store.set_video(conn, upload.id, video_id, upload.received)
             await self._finish_later(conn, upload.id)
@@ -289,21 +293,24 @@ class Uploads:
         if length is not None and length > most:
             raise UploadTooLarge(f"A file may have {most} bytes.", limit=most)
 
-    async def _check_room(self, conn: Connection, caller: Caller, size: int) -> None:
+    async def _check_room(self, conn: Connection, caller: Caller, size: int, *, new: bool = True) -> None:
         await store.lock_owner(conn, caller.user_id)
         unfinished, held = await store.held(conn, caller.user_id)
         if unfinished >= self.options.open_per_account:
             raise TooManyUploads(f"You have {unfinished} uploads that are not complete: go on with one, or end it.")
-        await self._videos.check_quota(conn, caller.user_id, caller.tier, held + size)
+        await self._videos.check_quota(conn, caller.user_id, caller.tier, held + size, new=new)
 
     async def _begin(self, conn: Connection, owner_id: UUID, details: Details, size: int) -> UUID:
-        id = await self._videos.begin(
-            conn,
-            owner_id,
-            title=details.title,
-            description=details.description,
-            visibility=details.visibility,
-        )
+        if details.replaces is not None:
+            id = await self._videos.begin_replacing(conn, owner_id, details.replaces)
+        else:
+            id = await self._videos.begin(
+                conn,
+                owner_id,
+                title=details.title,
+                description=details.description,
+                visibility=details.visibility,
+            )
         if size:
             await self._videos.expected(conn, id, size)
         return id

@@ -25,10 +25,10 @@ from server.streaming.videos.errors import (
     AlreadyPublished,
     NoSuchThumbnail,
     NotFailed,
+    NotReady,
     SourceGone,
 )
 from server.streaming.videos.jobs import (
-    DELETED_JOB,
     enqueue_assembly,
     enqueue_pieces,
     enqueue_probe,
@@ -39,6 +39,7 @@ from server.streaming.videos.models import (
     CaptionsView,
     DeletedView,
     LikeView,
+    ReplacementView,
     SearchQuery,
     ThumbnailView,
     UploadedView,
@@ -57,6 +58,7 @@ from server.streaming.videos.models import (
     source_key,
 )
 from server.streaming.videos.opening import Door, Views, missing, owned
+from server.streaming.videos.replacing import check_replaceable, deletable, forget
 from server.streaming.videos.words import as_tsquery
 from storage.jobs import Jobs
 from storage.objects import ObjectStore
@@ -155,6 +157,8 @@ class Desk:
         async with self._database.transaction() as conn:
             video = owned(await store.lock(conn, id), caller)
             seen.check(video.version)
+            if video.replaces is not None:
+                raise NotReady("It is a file on its way: edit the video whose place it is to take.")
             publish_at, published_at = _schedule(video, body)
             if body.thumbnail is not msgspec.UNSET and body.thumbnail not in _choices(video):
                 raise NoSuchThumbnail("Choose a name of `thumbnails`, or upload a picture of your own.")
@@ -198,15 +202,22 @@ class Desk:
         if playlist is not None and (codecs := unprotectable(playlist.decode())):
             raise CannotProtect(f"Clear Key is not offered for {', '.join(codecs)}. Choose aes-128, for HLS.")
 
+    async def may_replace(self, id: UUID, caller: Caller) -> None:
+        """Asked before a file is taken. Raises NoSuchVideo, NotYourVideo, NotReady, AlreadyReplacing."""
+        async with self._database.acquire() as conn:
+            check_replaceable(owned(await store.get(conn, id), caller), await store.replacement_of(conn, id))
+
     async def delete(self, id: UUID, caller: Caller, seen: IfMatch) -> DeletedView:
         """The row goes now, and with it the right to every object; the objects go by a job of the same transaction."""
         async with self._database.transaction() as conn:
             video = owned(await store.lock(conn, id), caller)
             seen.check(video.version)
-            await store.delete(conn, id)
-            await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
+            deletable(video)
+            draft = await store.replacement_of(conn, id)
+            await forget(conn, self._jobs, id)
         await self._door.changed(id)
-        return DeletedView(id=id, freed_bytes=video.source_bytes + video.stored_bytes)
+        gone = [video, draft] if draft is not None else [video]
+        return DeletedView(id=id, freed_bytes=sum(one.source_bytes + one.stored_bytes for one in gone))
 
     async def retry(self, id: UUID, caller: Caller, address: Address) -> UploadedView:
         """What was done before it failed is not done again. Raises NotFailed, SourceGone."""
@@ -220,7 +231,7 @@ class Desk:
             pieces = await work_store.pieces(conn, id)
             if any(piece.result is None for piece in pieces):
                 await enqueue_pieces(self._jobs, conn, id, run, pieces)
-            elif video.kept:
+            elif video.kept or (pieces and video.replaces is not None):
                 await enqueue_assembly(self._jobs, conn, id, run)
             elif video.broadcast_id is not None:
                 await enqueue_recording(self._jobs, conn, id, run)
@@ -269,6 +280,7 @@ class Desk:
         ]
         events = await store.events(conn, id, EVENTS_SHOWN) if mine else None
         facts = await store.facts(conn, id) if mine else None
+        draft = await store.replacement_of(conn, id) if mine else None
         owners = await self._people.people([video.owner_id])
         return VideoView(
             id=id,
@@ -299,6 +311,11 @@ class Desk:
             owner=VideoOwner(video.owner_id, owners[video.owner_id].username),
             broadcast_id=video.broadcast_id,
             channel=f"video:{id}" if mine else None,
+            replacement=ReplacementView(
+                id=draft.id, state=draft.state, progress=round(draft.progress, 4), error=draft.error
+            )
+            if draft is not None
+            else None,
             facts=msgspec.json.decode(facts) if facts is not None else None,
             thumbnails=[ThumbnailView(name, f"{base}/{name}") for name in _choices(video)] if mine else None,
             source_bytes=video.source_bytes if mine else None,

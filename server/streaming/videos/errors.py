@@ -23,6 +23,12 @@ class NotFailed(Problem):
     title = "The video has not failed"
 
 
+class AlreadyReplacing(Problem):
+    status = 409
+    code = "already_replacing"
+    title = "Another file is on its way to take its place"
+
+
 class NotReady(Problem):
     status = 409
     code = "not_ready"

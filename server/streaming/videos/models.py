@@ -212,6 +212,16 @@ class VideoCard(msgspec.Struct, frozen=True):
     publish_at: datetime | None
 
 
+class ReplacementView(msgspec.Struct, frozen=True):
+    """A file that is to take the place of a video's: a video itself to its owner alone, to look at, retry and delete by
+    this id, with a channel of its own. error: why it will not; the old file stays."""
+
+    id: UUID
+    state: VideoState
+    progress: float
+    error: Failure | None
+
+
 class VideoView(msgspec.Struct, frozen=True):
     """A video in full. `facts` (of the uploaded file), `events`, `thumbnails` and the bytes are for its owner alone
     (null for others). liked: whether you like it; null when you are not signed in. channel: of the socket, for its
@@ -243,6 +253,7 @@ class VideoView(msgspec.Struct, frozen=True):
     owner: VideoOwner
     broadcast_id: UUID | None
     channel: str | None
+    replacement: ReplacementView | None
     facts: dict[str, Any] | None
     thumbnails: list[ThumbnailView] | None
     source_bytes: int | None

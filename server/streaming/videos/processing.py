@@ -38,6 +38,7 @@ from server.streaming.videos.jobs import (
     PIECE_JOB,
     PROBE_JOB,
     RECORDING_JOB,
+    REPLACE_JOB,
     enqueue_assembly,
     enqueue_pieces,
 )
@@ -45,6 +46,7 @@ from server.streaming.videos.models import Failure, Pictures, VideoState, folder
 from server.streaming.videos.pieces import pieces_of
 from server.streaming.videos.playlists import Assembly
 from server.streaming.videos.recordings import Recordings
+from server.streaming.videos.replacing import Replacing
 from server.streaming.videos.scratch import NoRoom, Scratch, SourceMissing
 from server.streaming.videos.work_store import PICTURE, SOUND, STILLS, Piece, Task
 from storage.jobs import Jobs, Worker
@@ -70,12 +72,14 @@ class Files(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProcessingOptions:
-    """children: pieces of work under way in this process at once. seconds: one may take, with fetching and storing."""
+    """children: pieces of work under way in this process at once. seconds: one may take, with fetching and storing.
+    outdated: how long segments stay whose video has another file by now."""
 
     engine: Options = field(default_factory=Options)
     limits: Limits = field(default_factory=Limits)
     children: int = 1
     seconds: float = 4 * 3600.0
+    outdated: timedelta = timedelta(hours=7)
 
 
 class Processing:
@@ -95,6 +99,7 @@ class Processing:
         self._scratch = scratch
         self._options = options
         self._assembly = Assembly(database, objects)
+        self._replacing = Replacing(database, objects, jobs, outdated=options.outdated)
         self._recordings = Recordings(database, objects, jobs, scratch, options.engine, options.limits)
         self._turns = asyncio.Semaphore(max(1, options.children))
         self._done = 0
@@ -103,6 +108,14 @@ class Processing:
 
     def register(self, worker: Worker) -> None:
         seconds = self._options.seconds
+        worker.register(
+            REPLACE_JOB,
+            self.replace_job,
+            retries=RETRIES,
+            pause=PAUSE,
+            seconds=seconds,
+            given_up=self._replacing.given_up,
+        )
         for name, handler in (
             (PROBE_JOB, self.probe_job),
             (RECORDING_JOB, self.recording_job),
@@ -133,6 +146,9 @@ class Processing:
         if failure is not None:
             await self._fail(task, failure)
 
+    async def replace_job(self, payload: bytes) -> None:
+        await self._replacing.take_place(msgspec.json.decode(payload, type=Task))
+
     async def piece_job(self, payload: bytes) -> None:
         task = msgspec.json.decode(payload, type=Task)
         await self._unless_bad(task, self._piece(task))
@@ -151,6 +167,9 @@ class Processing:
             return
         await self._fail(task, _failure_of(error))
 
+    async def remove_outdated(self, payload: bytes) -> None:
+        await self._replacing.remove_outdated(payload)
+
     # the work
 
     async def _probe(self, task: Task) -> None:
@@ -161,6 +180,10 @@ class Processing:
         if facts is None:
             return
         plan = await asyncio.to_thread(make_plan, facts, self._options.engine)
+        async with self._database.acquire() as conn:
+            video = await store.get(conn, task.id)
+        if video is not None and video.mark:
+            plan = msgspec.structs.replace(plan, mark=video.mark)
         pieces = pieces_of(plan)
         summary, planned = msgspec.json.encode(facts.summary()).decode(), await asyncio.to_thread(plan_to_json, plan)
         async with self._database.transaction() as conn:
@@ -278,6 +301,8 @@ class Processing:
                     await store.add_event(conn, task.id, "published", "playable")
                 if written.complete and video.state != written.state:
                     await store.add_event(conn, task.id, "ready", f"{len(written.renditions)} renditions")
+                if written.complete and video.replaces is not None:
+                    await self._jobs.enqueue(conn, REPLACE_JOB, task)
             if written.complete:
                 await self._scratch.forget(task.id)
             return

@@ -89,7 +89,7 @@ class Recordings:
             return Failure("recording_gone", "The recording of this broadcast is not there any more.")
         if not found.stretches:
             return Failure("no_media", "There is neither picture nor sound in this recording.")
-        looked = await self._look(task.id, found.stretches, found.looks)
+        looked = await self.look(task.id, found.stretches, found.looks)
         work = await asyncio.to_thread(work_of, found.stretches, found.looks, looked, self._options)
         await self._planned(task, found.stretches, work)
         return None
@@ -158,7 +158,7 @@ class Recordings:
                 await enqueue_recording(self._jobs, conn, task.id, task.run, after=pause)
         return None
 
-    async def _look(self, id: UUID, stretches: Sequence[Stretch], looks: Sequence[Init | None]) -> list[Looked | None]:
+    async def look(self, id: UUID, stretches: Sequence[Stretch], looks: Sequence[Init | None]) -> list[Looked | None]:
         """By a probe of the first segments of each kind of picture. What cannot be decoded here is left as it is."""
         known: dict[str, Looked | None] = {}
         found: list[Looked | None] = []

@@ -23,6 +23,7 @@ from server.streaming.videos.errors import (
     NoSuchVideo,
     NotFailed,
     NothingRecorded,
+    NotReady,
     NotYourVideo,
     QuotaReached,
     SourceGone,
@@ -102,7 +103,16 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, keeping: K
         "/api/v1/videos/{id}",
         access=Access.USER,
         if_match=True,
-        errors=(NoSuchVideo, NotYourVideo, NoSuchThumbnail, BadChapters, AlreadyPublished, CannotProtect, Invalid),
+        errors=(
+            NoSuchVideo,
+            NotYourVideo,
+            NoSuchThumbnail,
+            BadChapters,
+            AlreadyPublished,
+            CannotProtect,
+            NotReady,
+            Invalid,
+        ),
         summary="Edit a video",
         example_body=VideoEdit(title="A film", visibility=Visibility.PUBLIC),
     )
@@ -129,7 +139,7 @@ def routes(desk: Desk, captions: Captions, thumbnails: OwnThumbnails, keeping: K
         access=Access.USER,
         if_match=True,
         audit="video.deleted",
-        errors=(NoSuchVideo, NotYourVideo),
+        errors=(NoSuchVideo, NotYourVideo, NotReady),
         summary="Delete a video",
     )
     async def delete(call: Call, id: UUID) -> DeletedView:

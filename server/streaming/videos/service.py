@@ -12,9 +12,9 @@ from datetime import datetime
 from uuid import UUID
 
 from server.kit.clock import now
-from server.streaming.videos import store, work_store
+from server.streaming.videos import replacing, store, work_store
 from server.streaming.videos.errors import QuotaReached
-from server.streaming.videos.jobs import DELETED_JOB, enqueue_probe
+from server.streaming.videos.jobs import enqueue_probe
 from server.streaming.videos.models import Failure, Quota, VideoState, Visibility, Watchable
 from storage.jobs import Jobs
 from storage.postgres import Connection, Database
@@ -49,10 +49,13 @@ class Videos:
             seconds=most.seconds.get(tier, 0),
         )
 
-    async def check_quota(self, conn: Connection, owner_id: UUID, tier: str, size: int = 0) -> Quota:
-        """size: of the file that is to come, as far as it is known. Raises QuotaReached."""
+    async def check_quota(
+        self, conn: Connection, owner_id: UUID, tier: str, size: int = 0, *, new: bool = True
+    ) -> Quota:
+        """size: of the file that is to come, as far as it is known. new: it is not to replace another. Raises
+        QuotaReached."""
         left = await self.quota(conn, owner_id, tier)
-        if left.videos < 1:
+        if new and left.videos < 1:
             raise QuotaReached(
                 f"You have {self._allowances.videos.get(tier, 0)} videos, which is the most: delete one first.",
                 most=self._allowances.videos.get(tier, 0),
@@ -87,6 +90,11 @@ class Videos:
             longest=longest,
         )
 
+    async def begin_replacing(self, conn: Connection, owner_id: UUID, target: UUID) -> UUID:
+        """The same for a file that is to take the place of another video's. Raises NoSuchVideo, NotReady,
+        AlreadyReplacing."""
+        return await replacing.begin(conn, self._jobs, owner_id, target)
+
     async def expected(self, conn: Connection, id: UUID, size: int) -> None:
         """The size of the file that is on its way, so that the quota knows of it."""
         await work_store.expect(conn, id, size)
@@ -111,8 +119,7 @@ class Videos:
         """The upload was taken back before it was whole: there is no such video. Its objects go by a job."""
         video = await store.lock(conn, id)
         if video is not None and video.state in (VideoState.UPLOADING, VideoState.FAILED):
-            await store.delete(conn, id)
-            await self._jobs.enqueue(conn, DELETED_JOB, str(id).encode())
+            await replacing.forget(conn, self._jobs, id)
 
     # playback
 

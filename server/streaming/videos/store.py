@@ -147,9 +147,11 @@ async def facts(conn: Connection, id: UUID) -> bytes | None:
 
 
 async def held(conn: Connection, owner_id: UUID) -> tuple[int, int]:
-    """Bytes and number of the account's videos. Those that failed count while they are there."""
+    """Bytes and number of the account's videos. Those that failed count while they are there; of a file that is to
+    replace another the bytes count, as both are there."""
     row = await conn.fetchrow(
-        "select coalesce(sum(source_bytes), 0)::bigint as bytes, count(*) as videos from videos where owner_id = $1",
+        """select coalesce(sum(source_bytes), 0)::bigint as bytes, count(*) filter (where replaces is null) as videos
+           from videos where owner_id = $1""",
         owner_id,
     )
     assert row is not None
@@ -161,7 +163,8 @@ async def held(conn: Connection, owner_id: UUID) -> tuple[int, int]:
 
 async def of_owner(conn: Connection, owner_id: UUID, limit: int, before: UUID | None) -> list[Video]:
     rows = await conn.fetch(
-        _CARD + " from videos v where v.owner_id = $1 and ($3::uuid is null or v.id < $3) order by v.id desc limit $2",
+        _CARD + " from videos v where v.owner_id = $1 and v.replaces is null and ($3::uuid is null or v.id < $3)"
+        " order by v.id desc limit $2",
         owner_id,
         limit,
         before,
@@ -282,8 +285,47 @@ async def set_broadcast(conn: Connection, id: UUID, broadcast_id: UUID) -> None:
     await conn.execute("update videos set broadcast_id = $2 where id = $1", id, broadcast_id)
 
 
-async def delete(conn: Connection, id: UUID) -> None:
-    await conn.execute("delete from videos where id = $1", id)
+async def replacement_of(conn: Connection, id: UUID) -> Video | None:
+    """The draft whose file is to take the place of this one's."""
+    row = await conn.fetchrow(_SELECT + " where v.replaces = $1", id)
+    return _video(row) if row else None
+
+
+async def set_replaces(conn: Connection, id: UUID, target: UUID, mark: str) -> None:
+    await conn.execute("update videos set replaces = $2, mark = $3 where id = $1", id, target, mark)
+
+
+async def take_file(conn: Connection, draft: Video, video: Video) -> int:
+    """What was made of the draft's file is the video's from now on, and the draft is no more; the number of the run
+    that writes its playlists. Both rows are locked by the caller. A picture of the old file cannot stay chosen, nor
+    chapters behind the new end."""
+    own = video.pictures.own
+    pictures = msgspec.structs.replace(draft.pictures, own=own)
+    chapters = video.chapters
+    if chapters is not None:
+        chapters = [chapter for chapter in chapters if chapter.start < draft.duration]
+    await conn.execute("delete from video_chunks where video_id = $1", video.id)
+    await conn.execute("update video_chunks set video_id = $2 where video_id = $1", draft.id, video.id)
+    run = await conn.fetchval(
+        """update videos v set facts = d.facts, plan = d.plan, stretches = d.stretches, duration = d.duration,
+               renditions = d.renditions, mark = d.mark, source_bytes = d.source_bytes,
+               stored_bytes = d.stored_bytes, packaged = d.packaged, state = 'ready', progress = 1, error_code = null,
+               error = null, run = v.run + 1, version = v.version + 1, pictures = $3, thumbnail = $4, chapters = $5
+           from videos d where v.id = $1 and d.id = $2 returning v.run""",
+        video.id,
+        draft.id,
+        as_json(pictures),
+        own if own and video.thumbnail == own else None,
+        as_json(chapters) if chapters is not None else None,
+    )
+    await conn.execute("delete from videos where id = $1", draft.id)
+    return int(run)
+
+
+async def delete(conn: Connection, id: UUID) -> list[UUID]:
+    """With the draft that is to replace it; which rows that were."""
+    rows = await conn.fetch("delete from videos where id = $1 or replaces = $1 returning id", id)
+    return [row["id"] for row in rows]
 
 
 async def like(conn: Connection, id: UUID, user_id: UUID) -> int | None:
@@ -393,7 +435,8 @@ async def all_of_owner(conn: Connection, owner_id: UUID, after: UUID | None, lim
 
 async def delete_some(conn: Connection, owner_id: UUID, limit: int) -> list[UUID]:
     rows = await conn.fetch(
-        "delete from videos where id in (select id from videos where owner_id = $1 limit $2) returning id",
+        """with gone as (select id from videos where owner_id = $1 order by id limit $2)
+           delete from videos where id in (select id from gone) or replaces in (select id from gone) returning id""",
         owner_id,
         limit,
     )

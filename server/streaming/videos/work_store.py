@@ -248,7 +248,8 @@ async def set_packaged(
     row = await conn.fetchrow(
         """update videos set state = $2, renditions = $3, packaged = $4,
                progress = case when $2 = 'ready' then 1 else progress end,
-               published_at = coalesce(published_at, case when publish_at is null or publish_at <= now() then now() end)
+               published_at = coalesce(published_at, case
+                   when replaces is null and (publish_at is null or publish_at <= now()) then now() end)
            where id = $1 returning published_at = now() as published""",
         id,
         state,
