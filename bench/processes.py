@@ -120,6 +120,17 @@ def cost(pids: Sequence[int], *, memory: bool = False) -> Cost:
     return Cost(user / _TICK, system / _TICK, rss / 1024, pss / 1024)
 
 
+def threads_cpu(pids: Sequence[int]) -> float:
+    """CPU s that the living threads of these processes and their descendants have used, to the nanosecond: of what ends
+    in between nothing is known. For windows in which little happens, and nothing ends."""
+    used = 0
+    for pid in _tree(pids):
+        for told in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                used += int(told.read_text().split()[0])
+    return used / 1e9
+
+
 def machine_busy() -> tuple[float, float]:
     """(busy, all) seconds of all processors since the machine started."""
     values = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]

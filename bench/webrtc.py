@@ -1,13 +1,15 @@
 """What it costs to forward a broadcast of 2.5 Mbit/s by WebRTC, next to the floor, to Janus and to aiortc's MediaRelay.
 
 The server and its peers are held to the first processor, viewers and the encoder to the second. The server's figure is
-what it uses with its viewers less what it uses for the same broadcast without any (ingest, packaging, recording), for
-each million packets that the viewers count; Janus's likewise. NACK, reports and bandwidth estimation are on, as always.
+what it uses with its viewers less what it uses for the same broadcast without any (ingest, packaging, recording) just
+before and just after, for each million packets that the viewers count; Janus's likewise. The floor is measured next to
+each. NACK, reports and bandwidth estimation are on, as always; no smaller pictures are encoded.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,12 +21,19 @@ from typing import Any
 from bench import janus
 from bench.figures import Table, median, ratio, verdict
 from bench.media import live_media, read_flv
-from bench.processes import BenchError, Process, cost, free_port, say, wait_until
+from bench.processes import BenchError, Process, free_port, say, threads_cpu, wait_until
 from bench.pusher import Pusher
 from bench.server import REPOSITORY, Server
 
 SERVER_CPU, OTHERS_CPU = 0, 1
-SETTINGS = {"WHEP_PER_ADDRESS": "1000", "RTC_HOST": "127.0.0.1", "RTC_BAD_PER_ADDRESS": "100000"}
+SETTINGS = {
+    "WHEP_PER_ADDRESS": "1000",
+    "RTC_HOST": "127.0.0.1",
+    "RTC_BAD_PER_ADDRESS": "100000",
+    "LIVE_LADDER": "off",
+}
+WHOLE = 0.95
+"""Viewers who get less of the picture than this are too slow themselves."""
 RELAY_AT = 20
 OURS, FLOOR, RELAY = "ours", "floor", "aiortc MediaRelay"
 JANUS = {"Janus": 0, "Janus, two loops": 2}
@@ -47,9 +56,9 @@ def run(plan: Plan, folder: Path, cache: Path) -> None:
     results: dict[tuple[str, int], list[float]] = {}
     flv = live_media(cache)
     where = janus.installed() if "janus" in plan.peers else None
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {OTHERS_CPU})
     for number in range(plan.runs):
-        for count in plan.counts:
-            results.setdefault((FLOOR, count), []).append(floor(count, plan.window, folder))
         ours(plan, folder / f"run-{number}", flv, results)
         if where is not None:
             for name, loops in JANUS.items():
@@ -60,14 +69,18 @@ def run(plan: Plan, folder: Path, cache: Path) -> None:
 
 
 def floor(count: int, window: int, folder: Path) -> float:
-    process = Process(
-        [sys.executable, "-m", "bench.peers.rtc_floor", str(count), str(window)],
-        log=folder / "floor.log",
-        cpu=SERVER_CPU,
-        cwd=REPOSITORY,
-    )
-    wait_until(lambda: not process.alive, window + 30, "the floor")
-    return float(process.log.read_text().split()[-1])
+    with ExitStack() as undo:
+        sinks = started("rtc_sink", [count], folder, undo)
+        ports = sinks.wait_for_line("ready ", 20).split()[1]
+        process = Process(
+            [sys.executable, "-m", "bench.peers.rtc_floor", ports, str(window)],
+            log=folder / "floor.log",
+            cpu=SERVER_CPU,
+            cwd=REPOSITORY,
+        )
+        undo.callback(process.stop)
+        wait_until(lambda: not process.alive, window + 30, "the floor")
+        return float(process.log.read_text().split()[-1])
 
 
 def ours(plan: Plan, folder: Path, flv: Path, results: dict[tuple[str, int], list[float]]) -> None:
@@ -76,20 +89,29 @@ def ours(plan: Plan, folder: Path, flv: Path, results: dict[tuple[str, int], lis
         pusher = Pusher(prepared.rtmp, read_flv(flv))
         pusher.start()
         try:
-            url = f"{server.url}/api/v1/live/{prepared.id}"
-            wait_until(
-                lambda: server.call("GET", f"/api/v1/live/{prepared.id}")["state"] == "live", 20, "the broadcast"
-            )
+            where = f"/api/v1/live/{prepared.id}"
+            wait_until(lambda: server.call("GET", where)["state"] == "live", 20, "the broadcast")
             time.sleep(3)
-            idle = spent(server.pids, plan.window)
+            most = 0.0
             for count in plan.counts:
+                results.setdefault((FLOOR, count), []).append(floor(count, plan.window, folder))
+                idle = spent(server.pids, plan.window / 2)
                 with ExitStack() as undo:
-                    viewers = started("rtc_viewers", f"{url}/whep", count, folder, undo)
+                    viewers = watching("rtc_viewers", f"{server.url}{where}/whep", count, folder, undo)
                     if (agreed := told(viewers)["profile"]) != PROFILE:
                         raise BenchError(f"the viewers agreed on {agreed}, the floor is of {PROFILE}")
                     forwarded, used = counted(viewers, server.pids, plan.window)
-                    results.setdefault((OURS, count), []).append((used - idle) / forwarded * 1e6)
-                    say(f"  {count} viewers: {forwarded / plan.window:,.0f} packets/s, {used / plan.window:.2f} cores")
+                time.sleep(1)
+                idle += spent(server.pids, plan.window / 2)
+                results.setdefault((OURS, count), []).append((used - idle) / forwarded * 1e6)
+                rate = forwarded / plan.window
+                say(
+                    f"  {count} viewers: {rate:,.0f} packets/s, {used / plan.window:.3f} cores, "
+                    f"{idle / plan.window:.3f} without them"
+                )
+                most = max(most, rate / count)
+                if rate / count < WHOLE * most:
+                    say("  They did not get the whole picture: the processor of theirs has too much to do.")
         finally:
             pusher.stop()
         if complaints := server.complaints():
@@ -105,7 +127,7 @@ def rooms(plan: Plan, folder: Path, server: tuple[str, Path, int], results: dict
         idle = 0.0
         for count in (0, *plan.counts):
             with ExitStack() as room:
-                viewers = started("rtc_janus", port, count, folder, room)
+                viewers = watching("rtc_janus", port, count, folder, room)
                 if not count:
                     idle = spent([process.pid], plan.window)
                     continue
@@ -124,20 +146,25 @@ def relay(plan: Plan, folder: Path, flv: Path) -> float:
         )
         undo.callback(process.stop)
         process.wait_for_line("ready", 30)
-        viewers = started("rtc_viewers", f"http://127.0.0.1:{port}/whep", RELAY_AT, folder, undo)
+        viewers = watching("rtc_viewers", f"http://127.0.0.1:{port}/whep", RELAY_AT, folder, undo)
         forwarded, used = counted(viewers, [process.pid], plan.window)
         return used / forwarded * 1e6
 
 
-def started(program: str, where: object, count: int, folder: Path, undo: ExitStack) -> Process:
-    """Viewers that are all connected and get packets."""
+def started(program: str, arguments: Sequence[object], folder: Path, undo: ExitStack) -> Process:
     process = Process(
-        [sys.executable, "-m", f"bench.peers.{program}", str(where), str(count)],
-        log=folder / "viewers.log",
+        [sys.executable, "-m", f"bench.peers.{program}", *map(str, arguments)],
+        log=folder / f"{program}.log",
         cpu=OTHERS_CPU,
         cwd=REPOSITORY,
     )
     undo.callback(process.stop)
+    return process
+
+
+def watching(program: str, where: object, count: int, folder: Path, undo: ExitStack) -> Process:
+    """Viewers that are all connected and get packets."""
+    process = started(program, [where, count], folder, undo)
 
     def there() -> bool:
         if not process.alive:
@@ -160,10 +187,10 @@ def counted(viewers: Process, pids: Sequence[int], window: int) -> tuple[int, fl
     return forwarded, used
 
 
-def spent(pids: Sequence[int], window: int) -> float:
-    before = cost(pids)
+def spent(pids: Sequence[int], window: float) -> float:
+    before = threads_cpu(pids)
     time.sleep(window)
-    return cost(pids).since(before).cpu
+    return threads_cpu(pids) - before
 
 
 def told(viewers: Process) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 The profile (AEAD_AES_128_GCM) and the size of the packets are those that viewers of our server get.
 
-`python -m bench.peers.rtc_floor N SECONDS` sends to N sockets that nobody reads, and writes CPU s per million packets.
+`python -m bench.peers.rtc_floor PORT,PORT… SECONDS` sends to these, and writes CPU s per million packets.
 """
 
 from __future__ import annotations
@@ -23,11 +23,8 @@ def cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main(count: int, seconds: float) -> None:
-    sinks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for sink in sinks:
-        sink.bind(("127.0.0.1", 0))
-    addresses = [sink.getsockname() for sink in sinks]
+def main(ports: list[int], seconds: float) -> None:
+    addresses = [("127.0.0.1", port) for port in ports]
     keys = [
         Session(
             Policy(
@@ -36,7 +33,7 @@ def main(count: int, seconds: float) -> None:
                 srtp_profile=Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
             )
         )
-        for _ in sinks
+        for _ in ports
     ]
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     body = bytes(SIZE - 12)
@@ -49,8 +46,8 @@ def main(count: int, seconds: float) -> None:
         frames += 1
         if (wait := began + frames / RATE - time.monotonic()) > 0:
             time.sleep(wait)
-    sent = frames * FRAME * count
+    sent = frames * FRAME * len(ports)
     sys.stdout.write(f"{(cpu() - used) / sent * 1e6:.3f}\n")
 
 
-main(int(sys.argv[1]), float(sys.argv[2]))
+main([int(port) for port in sys.argv[1].split(",")], float(sys.argv[2]))

@@ -2,13 +2,14 @@
 
 `python -m bench.peers.rtc_viewers URL N` posts N offers (WHEP), and from then on writes a line twice a second:
 {"connected": n, "packets": n, "profile": "…"}. They tell of every packet that came (transport-wide feedback), as
-browsers do.
+browsers do. When it is ended they say good-bye: what is sent to those who are gone must not be counted for others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from typing import Any
@@ -77,8 +78,9 @@ async def main(url: str, count: int) -> None:
         viewers: list[Any] = []
         for _ in range(count):
             viewers.append(await view(http, url))
-        said = 0.0
-        while True:
+        said, ended = 0.0, asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+        while not ended.is_set():
             await asyncio.sleep(FEEDBACK_SECONDS)
             for transport, log in logs.items():
                 for message in log.feedback():
@@ -89,6 +91,8 @@ async def main(url: str, count: int) -> None:
                 told = {"connected": connected, "packets": packets, "profile": profile(viewers[0])}
                 sys.stdout.write(json.dumps(told) + "\n")
                 sys.stdout.flush()
+        for pc in viewers:
+            await pc.close()
 
 
 uvloop.run(main(sys.argv[1], int(sys.argv[2])))
