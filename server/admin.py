@@ -1,12 +1,13 @@
 """`bin/admin`: make an administrator; and what an operator does to accounts: roles, tier, end-sessions, forget-factors;
-and rotate-keys."""
+rotate-keys; and storage check."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
 
@@ -19,8 +20,9 @@ from server.kit.problems import Problem
 from server.kit.secrets import Secrets
 from server.settings import Settings
 from server.trust.audit.service import AuditLog
-from server.wiring.choices import MIGRATIONS
+from server.wiring.choices import MIGRATIONS, object_store
 from storage.jobs import Jobs
+from storage.objects.deletions import Deletions
 from storage.postgres import Database, migrate
 
 
@@ -137,12 +139,42 @@ def _rotate_keys(given: Sequence[str]) -> None:
     run(_with_identity(rotate))
 
 
+def _storage(given: Sequence[str]) -> None:
+    arguments = argparse.ArgumentParser(
+        prog="bin/admin storage",
+        description="check: compare the store with the database, both ways, and tell what differs. Nothing is changed "
+        "without --mend.",
+    )
+    arguments.add_argument("what", choices=("check",))
+    arguments.add_argument("--mend", action="store_true", help="delete what no row has spoken of for a day")
+    options = arguments.parse_args(given)
+
+    async def check() -> None:
+        from server.streaming.videos.invariant import Invariant  # noqa: PLC0415  no other command needs as much
+
+        settings = Settings.load()
+        async with _database(settings) as database:
+            objects = object_store(settings)
+            await objects.start()
+            try:
+                report = await Invariant(database, objects, Deletions(objects)).check(mend=options.mend, tell=say)
+            finally:
+                await objects.close()
+        say(
+            f"{report.videos} videos and {report.broadcasts} recordings: {report.orphans} objects that no row speaks "
+            f"of ({report.orphan_bytes} bytes), {report.missing} missing, {report.mended} deleted."
+        )
+
+    run(check())
+
+
 _COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
     "roles": _roles,
     "tier": _tier,
     "end-sessions": _end_sessions,
     "forget-factors": _forget_factors,
     "rotate-keys": _rotate_keys,
+    "storage": _storage,
 }
 
 
@@ -153,9 +185,9 @@ async def _id(identity: Identity, username: str) -> UUID:
     return person.id
 
 
-async def _with_identity(act: Callable[[Identity], Awaitable[str]], *, first: bool = False) -> None:
-    """Migrate when needed, act, and say what was done. first: the database may be a new one. Raises CommandError."""
-    settings = Settings.load()
+@asynccontextmanager
+async def _database(settings: Settings, *, first: bool = False) -> AsyncIterator[Database]:
+    """Migrated when needed. first: it may be a new one. Raises CommandError."""
     if not first and not settings.database_url and not (settings.data_path / "postgres").exists():
         raise CommandError(f"There is no database in {settings.data_path}. Give DATA_DIR as the server has it.")
     async with database_address(settings) as address:
@@ -163,19 +195,26 @@ async def _with_identity(act: Callable[[Identity], Awaitable[str]], *, first: bo
         database = Database(address, max_size=2)
         await database.start()
         try:
-            secrets = Secrets(database, settings.secret_key)
-            await secrets.start()
-            audit = AuditLog(database, settings.audit_retention_days)
-            mailer = Mails(Jobs(), secrets, Templates(settings.base_url))  # whoever does the jobs sends them
-            identity = Identity(database, settings, mailer=mailer, audit=audit, secrets=secrets)
-            try:
-                done = await act(identity)
-            except Problem as problem:
-                raise CommandError(_in_words(problem)) from None
-            finally:
-                await identity.close()
+            yield database
         finally:
             await database.close()
+
+
+async def _with_identity(act: Callable[[Identity], Awaitable[str]], *, first: bool = False) -> None:
+    """Act, and say what was done. first: the database may be a new one. Raises CommandError."""
+    settings = Settings.load()
+    async with _database(settings, first=first) as database:
+        secrets = Secrets(database, settings.secret_key)
+        await secrets.start()
+        audit = AuditLog(database, settings.audit_retention_days)
+        mailer = Mails(Jobs(), secrets, Templates(settings.base_url))  # whoever does the jobs sends them
+        identity = Identity(database, settings, mailer=mailer, audit=audit, secrets=secrets)
+        try:
+            done = await act(identity)
+        except Problem as problem:
+            raise CommandError(_in_words(problem)) from None
+        finally:
+            await identity.close()
     say(done)
 
 

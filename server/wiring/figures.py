@@ -29,6 +29,12 @@ async def watch(wiring: Wiring) -> LoopDelay:
     metrics.gauge("uploads_writing", "Uploads that come just now", lambda: wiring.uploads.writing)
     metrics.counter("upload_bytes", "Bytes of uploads that were kept", lambda: wiring.uploads.received_bytes)
     metrics.gauge("spool_pending_bytes", "Segments not in the store yet", lambda: wiring.spool.pending_bytes)
+    metrics.gauge(
+        "store_faults",
+        "Objects that no row speaks of (orphans, orphan_bytes) and rows' objects that are missing, at the last check",
+        wiring.store_report.figures,
+        label="kind",
+    )
     metrics.gauge("disk_free_bytes", "Free disk under DATA_DIR", wiring.spool.disk_free)
     health.add("database", checks.database_answers)
     health.add("disk", checks.disk_has_room, needed=False)

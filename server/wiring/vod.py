@@ -10,6 +10,7 @@ from uuid import UUID
 from media.vod.options import Limits, Options
 from server.kit.http.classes import parse_numbers
 from server.settings import SettingError, Settings
+from server.streaming.videos.invariant import CHECK_CRON, CHECK_JOB, Invariant
 from server.streaming.videos.jobs import DELETED_JOB, OUTDATED_JOB, PUBLISH_CRON, PUBLISH_JOB
 from server.streaming.videos.models import folder_of
 from server.streaming.videos.processing import Files, Processing, ProcessingOptions
@@ -19,6 +20,8 @@ from storage.jobs import Jobs, Worker
 from storage.objects import ObjectStore
 from storage.postgres.database import Database
 
+CHECK_SECONDS = 6 * 3600.0
+"""A comparison of a large store with the database may take so long."""
 SLACK_SECONDS = 3600.0
 """Beside the work itself: fetching the source, storing what was made."""
 
@@ -75,6 +78,7 @@ class Vod:
     ) -> None:
         self.videos = videos_of(database, jobs, settings)
         self._files = files
+        self.invariant = Invariant(database, objects, files)
         self._scratch = Scratch(
             settings.data_path / "scratch",
             objects,
@@ -96,6 +100,7 @@ class Vod:
             # an address that was given out just before is good for all of its time
             outdated=timedelta(seconds=max(settings.video_outdated_seconds, settings.grant_seconds)),
         )
+        self.options, self.scratch = options, self._scratch
         self.processing = Processing(database, objects, files, jobs, self._scratch, options)
         self._worker: Worker | None = None
         if settings.vod_children > 0:
@@ -108,6 +113,8 @@ class Vod:
         """The jobs that need no child."""
         worker.register(DELETED_JOB, self._deleted)
         worker.register(OUTDATED_JOB, self.processing.remove_outdated)
+        worker.register(CHECK_JOB, self.invariant.job, seconds=CHECK_SECONDS)
+        worker.every(CHECK_JOB, CHECK_CRON)
         worker.register(PUBLISH_JOB, self._publish)
         worker.every(PUBLISH_JOB, PUBLISH_CRON)
 

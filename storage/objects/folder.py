@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import heapq
 import itertools
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -39,9 +40,11 @@ class FolderStore:
 
     async def start(self) -> None:
         def prepare() -> None:
-            # What is left in there, a crash cut short.
-            shutil.rmtree(self._unfinished, ignore_errors=True)
             self._unfinished.mkdir(parents=True, exist_ok=True)
+            for path in self._unfinished.iterdir():
+                # what a crash cut short; what another process is writing just now stays
+                if not _at_work(path.name.partition("-")[0]):
+                    path.unlink(missing_ok=True)
 
         await self._in_thread(prepare)
 
@@ -101,6 +104,10 @@ class FolderStore:
         found = await self._in_thread(lambda: sorted(self._find(prefix)))
         for item in found:
             yield item
+
+    async def folders(self, prefix: str, after: str, most: int) -> Sequence[str]:
+        check_prefix(prefix)
+        return await self._in_thread(lambda: self._folders(prefix, after, most))
 
     def path_of(self, key: str) -> Path:
         """Where an object is. `key` is checked by the caller."""
@@ -202,6 +209,14 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def _folders(self, prefix: str, after: str, most: int) -> Sequence[str]:
+        try:
+            with os.scandir(self._root / prefix) as found:
+                names = (one.name for one in found if not one.name.startswith(".") and one.is_dir())
+                return heapq.nsmallest(most, (name for name in names if name > after))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def _find(self, prefix: str) -> Found:
         """Every key that begins with the prefix, by walking only the folder that it lies in."""
         below = prefix.rpartition("/")[0]
@@ -215,6 +230,19 @@ class FolderStore:
                     with contextlib.suppress(FileNotFoundError):
                         found.append((key, path.stat().st_size))
         return found
+
+
+def _at_work(pid: str) -> bool:
+    """Whether it is of a process that lives. Our own number is of an earlier one: we have written nothing yet."""
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -11,7 +11,7 @@ import base64
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -231,6 +231,28 @@ class S3Store:
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def folders(self, prefix: str, after: str, most: int) -> Sequence[str]:
+        check_prefix(prefix)
+        names: list[str] = []
+        # the next character behind a slash: nothing below the last one is looked at again
+        more = {"StartAfter": f"{prefix}{after}0"} if after else {}
+        while len(names) < most:
+            try:
+                with self.said(f"list {prefix}"):
+                    page = await self.client.list_objects_v2(
+                        Bucket=self._bucket, Prefix=prefix, Delimiter="/", MaxKeys=min(most, 1000), **more
+                    )
+            except StoreError as error:
+                if code_of(error.__cause__) == "NoSuchBucket":
+                    return []
+                raise
+            found = [item["Prefix"].removeprefix(prefix).rstrip("/") for item in page.get("CommonPrefixes", ())]
+            names += [name for name in found if name > after]
+            if not page.get("IsTruncated"):
+                break
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+        return sorted(names)[:most]
 
     @property
     def bucket(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -55,6 +55,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
         """Keys that begin with `prefix`, in order, with their sizes in bytes."""
+
+    async def folders(self, prefix: str, after: str, most: int) -> Sequence[str]:
+        """Names of what is between `prefix` (which ends in a slash) and the next slash of a key, each once, in order,
+        those behind `after`; at most so many."""
 
 
 @runtime_checkable

@@ -156,6 +156,19 @@ async def test_what_a_store_cannot_copy_in_parts_is_an_error(store: ObjectStore)
     assert await store.size("copy") is None
 
 
+async def test_folders_in_steps(store: ObjectStore) -> None:
+    """What is below a prefix is found without a listing of all of it."""
+    for key in ("f/b/1", "f/b/2", "f/a/1", "f/d/x/1", "f/c/1", "f/file", "g/a/1"):
+        await store.put(key, b"x", "text/plain")
+    assert await store.folders("f/", "", 10) == ["a", "b", "c", "d"]
+    assert await store.folders("f/", "", 2) == ["a", "b"]
+    assert await store.folders("f/", "b", 2) == ["c", "d"]
+    assert await store.folders("f/", "d", 2) == []
+    assert await store.folders("none/", "", 2) == []
+    with pytest.raises(BadKey):
+        await store.folders("../", "", 2)
+
+
 async def test_deleted(store: ObjectStore) -> None:
     for key in ("d/1", "d/2", "d/3"):
         await store.put(key, b"x", "text/plain")

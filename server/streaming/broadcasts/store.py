@@ -291,6 +291,29 @@ async def expired_recordings(conn: Any, before: datetime, limit: int) -> list[UU
     return [row["id"] for row in rows]
 
 
+async def with_files(conn: Any, ids: Collection[UUID], before: datetime) -> set[UUID]:
+    """Those of them that may have files: all but what ended before then without a recording."""
+    rows = await conn.fetch(
+        """select id from broadcasts where id = any($1::uuid[])
+           and (recording is not null or state <> 'ended' or lease_until is not null or ended_at > $2)""",
+        list(ids),
+        before,
+    )
+    return {row["id"] for row in rows}
+
+
+async def recorded_after(conn: Any, after: UUID | None, before: datetime, limit: int) -> list[tuple[UUID, int]]:
+    """Ids and bytes of recordings that were closed before then, by id."""
+    rows = await conn.fetch(
+        """select id, (recording->>'bytes')::bigint as bytes from broadcasts
+           where recording is not null and ended_at < $2 and ($1::uuid is null or id > $1) order by id limit $3""",
+        after,
+        before,
+        limit,
+    )
+    return [(row["id"], row["bytes"]) for row in rows]
+
+
 async def forget_recording(conn: Any, id: UUID) -> None:
     await conn.execute("update broadcasts set recording = null, thumbnail = false where id = $1", id)
 

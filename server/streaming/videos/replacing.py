@@ -21,6 +21,7 @@ from server.streaming.videos import store, work_store
 from server.streaming.videos.errors import AlreadyReplacing, NotReady
 from server.streaming.videos.jobs import DELETED_JOB, OUTDATED_JOB, enqueue_assembly
 from server.streaming.videos.models import Failure, Video, VideoState, folder_of
+from server.streaming.videos.moving import move
 from server.streaming.videos.opening import missing
 from server.streaming.videos.work_store import Task
 from storage.jobs import Jobs
@@ -112,11 +113,19 @@ class Replacing:
             draft = await store.lock(conn, task.id)
             if video is None or draft is None:
                 return  # deleted meanwhile, with all that is in its folder
+            cut = await work_store.cut(conn, draft.id)
             run = await store.take_file(conn, draft, video)
+            if cut is not None:
+                await move(conn, video, cut.keep)
             await self._jobs.enqueue(conn, OUTDATED_JOB, Outdated(video.id, old), after=self._outdated)
             await self._jobs.enqueue(conn, DELETED_JOB, str(draft.id).encode())
             await enqueue_assembly(self._jobs, conn, video.id, run)
-            await store.add_event(conn, video.id, "replaced", "by another file")
+            done = (
+                ("trimmed", f"{draft.duration:.2f} s are kept") if cut is not None else ("replaced", "by another file")
+            )
+            await store.add_event(conn, video.id, *done)
+        lost = {name for name in there if _PICTURES.fullmatch(name)} - set(names)
+        await self._objects.delete([f"{target}/{name}" for name in sorted(lost)])
 
     async def given_up(self, payload: bytes, error: BaseException) -> None:
         """It could not be brought to where the old file is: that one stays, and it can be tried again."""
@@ -158,6 +167,12 @@ class Replacing:
 
 def _letters(names: Collection[str]) -> set[str]:
     return {found[1] for name in names if (found := _MEDIA.fullmatch(name)) is not None}
+
+
+def outdated(name: str, letters: Collection[str]) -> bool:
+    """Whether it is of a rendition that the video has not (any more)."""
+    found = _MEDIA.fullmatch(name)
+    return found is not None and found[1] not in letters
 
 
 def deletable(video: Video) -> None:

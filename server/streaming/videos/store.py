@@ -115,6 +115,12 @@ async def lock(conn: Connection, id: UUID) -> Video | None:
     return _video(row) if row else None
 
 
+async def among(conn: Connection, ids: Collection[UUID]) -> list[Video]:
+    """Those of them that are there, as lists show them."""
+    rows = await conn.fetch(_CARD + " from videos v where v.id = any($1::uuid[])", list(ids))
+    return [_video(row) for row in rows]
+
+
 async def watchables(conn: Connection, ids: Collection[UUID]) -> dict[UUID, Watchable]:
     """Those of them that are there, and whose owners are not leaving."""
     rows = await conn.fetch(
@@ -431,6 +437,24 @@ async def all_of_owner(conn: Connection, owner_id: UUID, after: UUID | None, lim
         limit,
     )
     return [_video(row) for row in rows]
+
+
+async def known(conn: Connection, ids: Collection[UUID]) -> set[UUID]:
+    """Those that are there."""
+    return {row["id"] for row in await conn.fetch("select id from videos where id = any($1::uuid[])", list(ids))}
+
+
+async def all_after(conn: Connection, after: UUID | None, limit: int) -> list[Video]:
+    rows = await conn.fetch(
+        _CARD + " from videos v where ($1::uuid is null or v.id > $1) order by v.id limit $2", after, limit
+    )
+    return [_video(row) for row in rows]
+
+
+async def changed_at(conn: Connection, id: UUID) -> datetime | None:
+    """When something happened to it last."""
+    found: datetime | None = await conn.fetchval("select max(at) from video_events where video_id = $1", id)
+    return found
 
 
 async def delete_some(conn: Connection, owner_id: UUID, limit: int) -> list[UUID]:
