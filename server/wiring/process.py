@@ -58,6 +58,7 @@ from server.streaming.broadcasts.live import written_elsewhere
 from server.streaming.broadcasts.service import Broadcasts
 from server.streaming.broadcasts.service import missing as no_such_broadcast
 from server.streaming.channels.service import Channels
+from server.streaming.clips.bounds import Bounds as ClipBounds
 from server.streaming.iceservers import IceServers
 from server.streaming.playback.doors import Door
 from server.streaming.playback.files import Files as VideoFiles
@@ -78,7 +79,9 @@ from server.streaming.restream.service import Restreams
 from server.streaming.uploads.service import Uploads
 from server.streaming.videos.captions import Captions
 from server.streaming.videos.desk import Desk
+from server.streaming.videos.invariant import LastReport
 from server.streaming.videos.keeping import Keeping
+from server.streaming.videos.models import SourceKind
 from server.streaming.videos.opening import missing as no_such_video
 from server.streaming.videos.progress import PREFIX as VIDEO
 from server.streaming.videos.progress import ProgressChannels
@@ -96,6 +99,7 @@ from server.wiring.choices import (
     tls_of,
     typing_of,
 )
+from server.wiring.clips import clips_of, cutter_of
 from server.wiring.figures import watch
 from server.wiring.ladders import ladders
 from server.wiring.rtc import publishing, rtc_port, start_rtc, watching
@@ -470,6 +474,9 @@ class Wiring:
         door = Door(self.rights, Kind.VIDEO, no_such_video)
         await self.vod.start()
         self._closing.push_async_callback(self.vod.close)
+        self.store_report = LastReport(self.vod.invariant)
+        await self.store_report.start()
+        self._closing.push_async_callback(self.store_report.close)
         self.video_files = VideoFiles(self.objects, self.settings.video_cache_bytes)
         self._closing.push_async_callback(self.video_files.close)
         self.views = Views(
@@ -487,7 +494,9 @@ class Wiring:
         self.protected_files = ProtectedFiles(self.video_files, keys, self.settings.video_protected_bytes)
         self._closing.push_async_callback(self.protected_files.close)
         self.video_media = VideoRoutes(self.rights, self.protected_files, self.views, self.settings.body_timeout)
-        self.video_desk = Desk(self.database, self.objects, self.jobs, self.identity, door, self.views, keys)
+        self.video_desk = Desk(
+            self.database, self.objects, self.jobs, self.identity, door, self.views, keys, ClipBounds()
+        )
         parts = parts_of(self.objects, self.settings)
         self.uploads = Uploads(
             self.database, parts, self.vod.videos, self.jobs, options_of(self.settings), node=self.node
@@ -497,6 +506,9 @@ class Wiring:
         self.finishing = finishing_of(self.database, self.objects, self.vod.videos, self.jobs, self.settings)
         self.captions = Captions(self.database, self.jobs, most=self.settings.video_captions)
         self.own_thumbnails = OwnThumbnails(self.database, self.objects, self.images)
+        self.cutter = cutter_of(self.database, self.objects, self.jobs, self.spool, self.vod, self.settings)
+        doors = {SourceKind.BROADCAST: self.live_door, SourceKind.VIDEO: door}
+        self.clips = clips_of(self, doors)
         progress = ProgressChannels(self.database, self.hub)
         self.hub.add_rules(VIDEO, progress)
         await progress.start()
@@ -563,6 +575,7 @@ class Wiring:
             people=self.people,
             resets=ResetMails(self.database, self.settings, self.mailer, self.secrets),
             vod=self.vod,
+            cutter=self.cutter,
             finishing=self.finishing,
         )
 
