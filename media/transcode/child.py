@@ -32,13 +32,14 @@ class ChildFailed(Exception):
     """The child died, hung, or said that it cannot decode this."""
 
 
-def limit_child(niceness: int = NICENESS, memory: int = MEMORY_BYTES) -> None:
-    """Called in the child before it decodes anything: memory, no core, no file to write, a lower priority."""
+def limit_child(niceness: int = NICENESS, memory: int = MEMORY_BYTES, *, devices: bool = False) -> None:
+    """Called in the child before it decodes anything: memory, no core, no file to write, a lower priority. devices: it
+    uses one whose driver reserves far more addresses than it uses memory: then data is what is limited."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     with contextlib.suppress(ValueError, OSError):
         # macOS refuses RLIMIT_AS; the request's time limit is what is left there
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_DATA if devices else resource.RLIMIT_AS, (memory, memory))
     os.nice(niceness)
 
 

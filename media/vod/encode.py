@@ -8,6 +8,7 @@ before the chunk; pictures before its start and from its end on belong to its ne
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -20,12 +21,12 @@ from media.vod.feed import Feed
 from media.vod.plan import Chunk, Plan
 from media.vod.prepare import Prepare
 from media.vod.results import ChunkResult, Made
-from media.vod.rung import Picture, RungThread
+from media.vod.rung import Picture, RungThread, open_hardware
 from media.vod.source import load
 from media.vod.work import Parent, serve
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import Packet, VideoCodecContext, VideoFrame
 
 STEP_FRAMES = 25
 
@@ -90,7 +91,24 @@ class Shower:
             rung.show(picture)
 
 
-def encode(file: BinaryIO, request: ChunkRequest, parent: Parent) -> ChunkResult:
+class Devices:
+    """Encoders in hardware, opened while the child may open devices, for rungs whose sizes the plan knows already."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, VideoCodecContext] = {}
+
+    def open(self, request: bytes) -> None:
+        asked = msgspec.msgpack.decode(request, type=ChunkRequest)
+        for name in asked.rungs if asked.family else ():
+            rung = asked.plan.rung(name)
+            if not rung.passed:
+                self._opened[name] = open_hardware(asked.plan, rung, asked.family)
+
+    def take(self, name: str) -> VideoCodecContext | None:
+        return self._opened.pop(name, None)
+
+
+def encode(file: BinaryIO, request: ChunkRequest, parent: Parent, devices: Devices) -> ChunkResult:
     plan, chunk = request.plan, request.plan.chunks[request.number]
     video = plan.facts.video
     assert video is not None
@@ -107,7 +125,9 @@ def encode(file: BinaryIO, request: ChunkRequest, parent: Parent) -> ChunkResult
     names = [rung.name for rung in plan.rungs if rung.name in request.rungs and not rung.passed]
     if names:
         prepare = Prepare(plan, feed.stream, max(plan.rung(name).height for name in names))
-        rungs = [RungThread(plan, plan.rung(name), chunk, prepare.colour, parent.wrote) for name in names]
+        rungs = [
+            RungThread(plan, plan.rung(name), chunk, prepare.colour, parent.wrote, devices.take(name)) for name in names
+        ]
         shower = Shower(plan, chunk, rungs, prepare.black())
         for number, (at, frame) in enumerate(prepare.pictures(feed.frames(source, chunk.end))):
             if not shower.take(at, frame):
@@ -178,9 +198,10 @@ class Passer:
         return self._cutter.made()
 
 
-def work(file: BinaryIO, request: bytes, parent: Parent) -> bytes:
-    return msgspec.msgpack.encode(encode(file, msgspec.msgpack.decode(request, type=ChunkRequest), parent))
+def work(devices: Devices, file: BinaryIO, request: bytes, parent: Parent) -> bytes:
+    return msgspec.msgpack.encode(encode(file, msgspec.msgpack.decode(request, type=ChunkRequest), parent, devices))
 
 
 if __name__ == "__main__":
-    serve(work, load)
+    opened = Devices()
+    serve(partial(work, opened), load, opened.open)

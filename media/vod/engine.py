@@ -18,9 +18,12 @@ PICTURES = re.compile(r"thumb-[0-9]{1,3}\.jpg|story\.vtt|story-[0-9]{1,3}\.jpg|p
 
 
 class ChunkRequest(msgspec.Struct, array_like=True):
+    """family: of the encoder in hardware (see media.transcode.hardware), "" for software."""
+
     plan: Plan
     number: int
     rungs: tuple[str, ...]
+    family: str = ""
 
 
 async def probe(source: Path, limits: Limits | None = None) -> SourceFacts:
@@ -38,12 +41,14 @@ async def encode_chunk(
     folder: Path,
     progress: Progress | None = None,
     limits: Limits | None = None,
+    family: str = "",
 ) -> ChunkResult:
     """Encodes plan.chunks[number] in these rungs (names; all of them decoded once) into the folder.
 
     Writes the segments as the plan calls them and, each time the same, the init segments. To run twice is harmless.
     What cannot be decoded is shown as the picture before it, or black, and counted (`ChunkResult.lost`; see
     packaging.check_loss).
+    family: of an encoder in hardware, "" for software. Options.mixed has to be set where both work on one video.
     Raises BadSource when the file cannot be opened, EngineFailed when the child died or was too slow, LookupError for a
     rung or chunk that is not in the plan.
     """
@@ -56,12 +61,13 @@ async def encode_chunk(
     answer = await run(
         "media.vod.encode",
         source,
-        msgspec.msgpack.encode(ChunkRequest(plan, number, names)),
+        msgspec.msgpack.encode(ChunkRequest(plan, number, names, family)),
         limits,
         seconds=limits.work_seconds,
         folder=folder,
         may_write=expected.__contains__,
         progress=progress,
+        devices=bool(family),
     )
     return msgspec.msgpack.decode(answer, type=ChunkResult)
 

@@ -49,8 +49,9 @@ class Options(msgspec.Struct, frozen=True):
     """codec: h264, hevc or av1. ladder: from low to high. highest: name of the highest rung to make, "" for all.
 
     segment_seconds: the grid that all renditions are cut on. chunk_seconds: what one job encodes, a multiple of it.
-    graphics processor where one answers, else the processor. audio_bit_rate: bit/s of stereo AAC.
-    pass_through: a source track that fits is carried as it is, as the top rung.
+    audio_bit_rate: bit/s of stereo AAC. pass_through: a source track that fits is carried as it is, as the top rung.
+    mixed: pieces of one rung may come of encoders that differ (hardware on one worker, software on another, or where
+    the device failed), so H.264 and HEVC have their parameter sets before each key frame too.
     """
 
     codec: str = "h264"
@@ -62,3 +63,4 @@ class Options(msgspec.Struct, frozen=True):
     quality: int = 23
     audio_bit_rate: int = 128_000
     pass_through: bool = True
+    mixed: bool = False

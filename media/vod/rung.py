@@ -9,6 +9,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from media.samples import VIDEO_TIMESCALE, Codec
+from media.transcode.hardware import encoder_of, pixels_of
+from media.transcode.hardware import told as told_hardware
 from media.vod.coded import sample, video_track
 from media.vod.cutter import Coded, Cutter
 from media.vod.plan import Chunk, Plan, RungPlan
@@ -40,16 +42,26 @@ class RungThread:
     """From its making until result(). A daemon: when the chunk fails, it ends with the process."""
 
     def __init__(
-        self, plan: Plan, rung: RungPlan, chunk: Chunk, colour: Colour, write: Callable[[str, bytes], None]
+        self,
+        plan: Plan,
+        rung: RungPlan,
+        chunk: Chunk,
+        colour: Colour,
+        write: Callable[[str, bytes], None],
+        hardware: VideoCodecContext | None = None,
     ) -> None:
+        """hardware: an encoder that is open already, in the place of one in software."""
         from av.video.reformatter import VideoReformatter  # noqa: PLC0415
 
         self._rung = rung
         self._codec = Codec(plan.options.codec)
         self._number = chunk.first
-        self._encoder = open_encoder(plan, rung, colour)
+        self._encoder = hardware or open_encoder(plan, rung, colour)
+        self._pixels = self._encoder.pix_fmt or "yuv420p"
         rate = plan.facts.video.frame_rate if plan.facts.video is not None else 0.0
-        track = video_track(self._codec, bytes(self._encoder.extradata or b""), rung.width, rung.height, rate)
+        config = bytes(self._encoder.extradata or b"")
+        track = video_track(self._codec, config, rung.width, rung.height, rate)
+        self._head = config if plan.options.mixed and self._codec is not Codec.AV1 else b""
         self._cutter = Cutter(plan, plan.letter(rung.name), track, write)
         self._scaler = VideoReformatter()
         self._samples: list[Coded] = []
@@ -99,7 +111,7 @@ class RungThread:
             picture.frame,
             width=self._rung.width,
             height=self._rung.height,
-            format="yuv420p",
+            format=self._pixels,
             interpolation="BICUBIC",
             threads=1,
         )
@@ -116,7 +128,8 @@ class RungThread:
                 if not packet.is_keyframe:
                     raise ValueError("the encoder made no key frame where a segment begins")
                 self._close(packet.pts)
-            self._samples.append(Coded(packet.pts, bool(packet.is_keyframe), sample(self._codec, bytes(packet))))
+            data = self._head + bytes(packet) if packet.is_keyframe else bytes(packet)
+            self._samples.append(Coded(packet.pts, bool(packet.is_keyframe), sample(self._codec, data)))
 
     def _close(self, at: int) -> None:
         if self._samples:
@@ -125,19 +138,39 @@ class RungThread:
         self._samples = []
 
 
-def open_encoder(plan: Plan, rung: RungPlan, colour: Colour) -> VideoCodecContext:
-    """Key frames where it is told and nowhere else, closed groups, constant quality below a peak bit rate."""
+def open_hardware(plan: Plan, rung: RungPlan, family: str) -> VideoCodecContext:
+    """The same of an encoder in hardware. It is opened before the source is, so it is not told of the source's colours,
+    and players take what is usual for the size."""
+    encoder = _encoder(plan, rung, encoder_of(family, plan.options.codec), pixels_of(family))
+    encoder.options = told_hardware(
+        family,
+        preset=plan.options.preset,
+        quality=plan.options.quality,
+        peak=rung.bit_rate,
+        buffer=BUFFER * rung.bit_rate,
+    )
+    encoder.open()
+    return encoder
+
+
+def _encoder(plan: Plan, rung: RungPlan, name: str, pixels: str) -> VideoCodecContext:
     import av  # noqa: PLC0415
     from av.codec.context import Flags  # noqa: PLC0415
 
-    codec, options = plan.options.codec, plan.options
-    encoder = av.CodecContext.create(ENCODERS[codec], "w")
+    encoder = av.CodecContext.create(name, "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = rung.width, rung.height, "yuv420p"
+    encoder.width, encoder.height, encoder.pix_fmt = rung.width, rung.height, pixels
     encoder.time_base = Fraction(1, VIDEO_TIMESCALE)
     rate = plan.facts.video.frame_rate if plan.facts.video is not None else 30.0
     encoder.framerate = Fraction(max(rate, 1.0)).limit_denominator(1001)
     encoder.flags |= Flags.global_header
+    return encoder
+
+
+def open_encoder(plan: Plan, rung: RungPlan, colour: Colour) -> VideoCodecContext:
+    """Key frames where it is told and nowhere else, closed groups, constant quality below a peak bit rate."""
+    codec, options = plan.options.codec, plan.options
+    encoder = _encoder(plan, rung, ENCODERS[codec], "yuv420p")
     encoder.thread_count = 0
     told = {"maxrate": str(rung.bit_rate), "bufsize": str(BUFFER * rung.bit_rate), "g": "100000"}
     if codec == "av1":

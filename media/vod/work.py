@@ -30,11 +30,12 @@ Progress = Callable[[float], None]
 
 
 class Job(msgspec.Struct, array_like=True):
-    """The first thing that a child reads. request: what the module makes of it."""
+    """The first thing that a child reads. request: what the module makes of it. devices: it uses one for encoding."""
 
     source: str
     limits: Limits
     request: bytes
+    devices: bool = False
 
 
 class Wrote(msgspec.Struct, array_like=True, tag="w"):
@@ -70,12 +71,13 @@ async def run(
     folder: Path | None = None,
     may_write: Callable[[str], bool] = lambda _name: False,
     progress: Progress | None = None,
+    devices: bool = False,
 ) -> bytes:
     """The child's answer. Raises BadSource, EngineFailed. may_write: which names the child may write into the
     folder."""
     process = await spawn(module)
     decode = msgspec.msgpack.Decoder(Message).decode
-    job = msgspec.msgpack.encode(Job(os.fspath(source), limits, request))
+    job = msgspec.msgpack.encode(Job(os.fspath(source), limits, request, devices))
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -146,16 +148,23 @@ class Parent:
             self._answers.flush()
 
 
-def serve(work: Callable[[BinaryIO, bytes, Parent], bytes], warm: Callable[[], None] | None = None) -> None:
-    """In the child: one job, sealed. `work` gets the source, the request and the parent, and returns the answer; raises
+def serve(
+    work: Callable[[BinaryIO, bytes, Parent], bytes],
+    warm: Callable[[], None] | None = None,
+    before: Callable[[bytes], None] | None = None,
+) -> None:
+    """In the child: one job, sealed. before: gets the request while files and devices can still be opened, and nothing
+    of the source has been read. `work` gets the source, the request and the parent, and returns the answer; raises
     BadSource for what is the source's fault. Whatever else it raises ends the child, which the parent takes for a
     failure."""
     requests = sys.stdin.buffer
     (length,) = LENGTH.unpack(requests.read(LENGTH.size))
     job = msgspec.msgpack.decode(requests.read(length), type=Job)
-    limit_child(job.limits.niceness, job.limits.memory)
+    limit_child(job.limits.niceness, job.limits.memory, devices=job.devices)
     if warm is not None:
         warm()
+    if before is not None:
+        before(job.request)
     parent = Parent(sys.stdout.buffer, job.limits)
     with open(job.source, "rb") as source:
         seal_child()
