@@ -36,12 +36,14 @@ async def storm(server: Server, live: Prepared, count: int, table: Table, times:
         try:
             await write(http, server, live, BEFORE)
             say(f"{count} connections …")
-            await crowd.come(count)
+            async with asyncio.timeout(WITHIN):
+                await crowd.come(count)
             crowd.away = AWAY
             said = BEFORE
             for number in range(times):
                 busy = number == times - 1  # in the last one messages are written, too
                 before, cost = await settled(watch), _cpu(server)
+                say(f"cut off, {number + 1} of {times} …")
                 began = time.monotonic()
                 crowd.cut()
                 writing = asyncio.create_task(write(http, server, live, MEANWHILE)) if busy else None
@@ -121,10 +123,14 @@ def main() -> None:
         Server(Path(folder), SETTINGS, cpu=SERVER_CPU, database_cpu=CLIENT_CPU) as server,
     ):
         live = server.prepare("The room")
-        asyncio.run(storm(server, live, count, table))
-        if complaints := server.complaints():
-            say(f"its log says:\n{complaints[:1000]}")
-    table.show()
+        try:
+            asyncio.run(storm(server, live, count, table))
+        except BenchError as error:
+            sys.exit(f"bench: {error}")
+        finally:  # also of those that came back before one went wrong
+            table.show()
+            if complaints := server.complaints():
+                say(f"its log says:\n{complaints[:1000]}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ async def _both(browser: Browser, place: Place) -> tuple[str, Guest, Guest]:
 
 
 async def test_two_people_talk_and_one_of_them_moderates(browser: Browser, place: Place) -> None:
-    _, owner, viewer = await _both(browser, place)
+    broadcast, owner, viewer = await _both(browser, place)
     await viewer.seen.says("What is that :rocket: in the picture?")
     await expect(owner.row("in the picture").get_by_role("img", name="rocket")).to_have_text("🚀")
 
@@ -137,11 +137,36 @@ async def test_two_people_talk_and_one_of_them_moderates(browser: Browser, place
     await expect(follow).to_have_text("Following1")
     await expect(owner.page.locator("button.follow")).to_be_disabled()
 
+    await _who_is_here(browser, place, broadcast, owner, viewer)
+
     await viewer.menu("What is this", "Delete")
     await expect(owner.row("What is this")).to_have_count(0)
     await expect(owner.row("It is mine").locator(".message-quote")).to_contain_text("deleted")
     assert await owner.faults() == await viewer.faults() == []
     assert owner.seen.wrong == viewer.seen.wrong == []
+
+
+async def _who_is_here(browser: Browser, place: Place, broadcast: str, owner: Guest, viewer: Guest) -> None:
+    """The viewer, who follows the owner, looks; somebody without a name comes."""
+    people = viewer.page.get_by_role("button", name="Who is here")
+    await people.focus()
+    await viewer.page.keyboard.press("Enter")
+    seen = viewer.page.get_by_role("dialog", name="Who is here")
+    await expect(seen.locator("p")).to_have_text("2 people are here.")
+    names = [f"{viewer.person.username}you", f"{owner.person.username}you follow"]
+    await expect(seen.get_by_role("listitem")).to_have_text(names)
+    guest = await window(await browser.new_context(), f"{place.http}/watch/{broadcast}")
+    await expect(seen.locator("p")).to_have_text("3 people are here, 1 of them without a name.", timeout=30_000)
+    assert await viewer.faults() == []
+    await viewer.breaks()
+    await viewer.heals()
+    await expect(seen.get_by_role("listitem")).to_have_text(names)
+    await viewer.page.keyboard.press("Escape")
+    await expect(seen).to_have_count(0)
+    await expect(people).to_be_focused()
+    await guest.page.get_by_role("button", name="Who is here").click()
+    await expect(guest.page.get_by_role("dialog")).to_contain_text("Sign in")
+    await guest.page.context.close()
 
 
 async def test_a_refused_draft_stays_and_whom_it_concerns_is_told(browser: Browser, place: Place) -> None:

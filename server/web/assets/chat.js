@@ -10,6 +10,7 @@ import { h, setText, toast } from './dom.js';
 import { setIcon } from './icons.js';
 import { Messages } from './messages.js';
 import { onChange, user } from './session.js';
+import { openSignIn } from './signin.js';
 
 const SILENT = 'Nobody wrote during this broadcast.';
 
@@ -44,7 +45,11 @@ export class Chat {
       onclick: () => deeds.tools(this.tools),
     });
     setIcon(this.tools, 'gear');
-    place.replaceChildren(h('header', { class: 'chat-head' }, h('h2', {}, 'Chat'), this.status, this.tools), this.pins.element,
+    this.people = h('button', {
+      class: 'icon-button', type: 'button', 'aria-label': 'Who is here', title: 'Who is here', 'aria-haspopup': 'dialog', onclick: () => this.#people(channel),
+    });
+    setIcon(this.people, 'people');
+    place.replaceChildren(h('header', { class: 'chat-head' }, h('h2', {}, 'Chat'), this.status, this.people, this.tools), this.pins.element,
       this.messages.element, this.mode, ...this.compose.parts);
     this.messages.empty('Loading the conversation…');
     this.reader = user()?.id ?? null;
@@ -96,6 +101,12 @@ export class Chat {
     if (id === this.reader) return;
     this.reader = id;
     this.room.begin();
+  }
+
+  /** Names are for those who have one. */
+  async #people(channel) {
+    if (!user()) { openSignIn('login'); return; }
+    try { (await import('./chat-people.js')).peopleDialog(this.socket, channel); } catch { toast('The list could not be loaded. Try again.'); }
   }
 
   #connection({ connected, closed }) {
@@ -150,6 +161,7 @@ export class Chat {
   /** The broadcast has ended: what was said stays, nothing is added. */
   finish() {
     this.over = true;
+    this.people.hidden = true;
     this.messages.empty(SILENT);
     this.compose.who(true);
     this.#mode();

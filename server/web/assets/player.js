@@ -5,6 +5,9 @@ import { Engine } from './engine.js';
 import { icon } from './icons.js';
 
 const LOW = 'sf.low'; // the wish for the shortest delay, kept for the next broadcast
+const BACK = 5000; // ms after which a short delay that the network took away is tried again; doubled up to BACK_MOST
+const BACK_MOST = 300_000;
+const DENIED = new Set([401, 403, 404, 410]); // nobody has it, or not this one: HLS will say so
 const lowWanted = () => { try { return localStorage.getItem(LOW) === 'yes'; } catch { return false; } };
 
 /** Media is served beside the pages: the same path on the host that this page came from, whatever name it has. */
@@ -51,6 +54,7 @@ export class Player {
    * renew, renewIn, license: see Engine.open.
    */
   async open(url, { live, whep = null, gone = null, renew = null, renewIn = null, license = null }) {
+    this.#stay();
     this.source = { url, live, whep: live && 'RTCPeerConnection' in window ? whep : null, gone, renew, renewIn, license };
     this.controls.offerLow(this.source.whep ? (on) => this.#low(on) : null, lowWanted());
     if (this.source.whep && lowWanted() && await this.#openWhep()) return;
@@ -70,22 +74,52 @@ export class Player {
     const { source } = this;
     const { WhepEngine } = await import('./whep.js');
     const engine = this.#use(new WhepEngine(this.video));
-    engine.addEventListener('lost', ({ detail }) => { if (engine === this.engine) this.#without(detail.message).then(() => this.#openHls()); });
+    engine.addEventListener('lost', ({ detail }) => {
+      if (engine !== this.engine) return;
+      this.#without(detail);
+      this.#openHls();
+    });
     try {
       const opened = engine.open(here(source.whep));
       this.#start(); // which waits for a picture, and for ever when the server has none to give
       await opened;
     } catch (error) {
       if (engine !== this.engine) return true; // something else plays already
-      await this.#without(error.message);
+      this.#without(error);
       return false;
     }
     return true;
   }
 
-  async #without(message) {
+  /** By HLS then. What only the network keeps away is tried again, while that plays. */
+  #without({ message, status }) {
     this.controls.showLow(false);
+    if (DENIED.has(status)) return;
     toast(`The short delay is not to be had here${message ? `: ${message}` : '.'} You watch with the usual one.`);
+    if (!(status >= 400 && status < 500)) this.#comeBack(BACK);
+  }
+
+  /** Look whether a picture comes that way, out of sight, and change over when one does. */
+  #comeBack(wait) {
+    const { source } = this;
+    this.back = setTimeout(async () => {
+      const { WhepEngine } = await import('./whep.js');
+      const trial = this.trial = new WhepEngine(h('video', {}));
+      trial.video.muted = true;
+      const there = !document.hidden && !this.video.paused && await trial.open(here(source.whep)).then(() => true, () => false);
+      trial.close();
+      if (source !== this.source || trial !== this.trial) return; // something else plays
+      if (!there) { this.#comeBack(Math.min(2 * wait, BACK_MOST)); return; }
+      this.controls.showLow(true);
+      if (!await this.#openWhep()) await this.#openHls();
+    }, wait * (0.75 + Math.random() / 2));
+  }
+
+  /** No looking for the short delay any more. */
+  #stay() {
+    clearTimeout(this.back);
+    this.trial?.close();
+    this.trial = null;
   }
 
   #low(on) {
@@ -156,6 +190,7 @@ export class Player {
 
   /** Let go of the source; the curtain stays. */
   stop() {
+    this.#stay();
     this.engine?.close();
     this.engine = null;
     this.controls.engine = null;

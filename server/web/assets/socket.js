@@ -29,7 +29,7 @@ export class Socket extends EventTarget {
    * go on from. A channel that is held already begins again, with `on`.
    */
   subscribe(channel, on, since) {
-    const held = { on, epoch: since?.epoch ?? null, offset: since?.offset ?? 0 };
+    const held = { on, epoch: since?.epoch ?? null, offset: since?.offset ?? 0, watch: this.channels.get(channel)?.watch ?? null };
     this.channels.set(channel, held);
     if (!this.socket) this.#connect();
     else if (this.ready) this.#join(channel, held);
@@ -40,6 +40,21 @@ export class Socket extends EventTarget {
 
   unsubscribe(channel) {
     if (this.channels.delete(channel) && this.ready) this.#ask({ type: 'unsubscribe', channel }).catch(() => {});
+  }
+
+  /** Be told who is in a channel that is held: watch {members(told), closed(text)}, as docs/realtime.md has `members`. */
+  watch(channel, watch) {
+    const held = this.channels.get(channel);
+    if (!held) { watch.closed('The chat is over.'); return; }
+    held.watch = watch;
+    if (this.ready) this.#join(channel, held);
+  }
+
+  unwatch(channel, watch) {
+    const held = this.channels.get(channel);
+    if (held?.watch !== watch) return;
+    held.watch = null;
+    if (this.ready) this.#join(channel, held);
   }
 
   /** Resolves with the ack when the server has it on disk; rejects with an ApiError in words. */
@@ -63,7 +78,7 @@ export class Socket extends EventTarget {
   }
 
   #ask(message) {
-    if (!this.ready) return Promise.reject(new ApiError('You are not connected. Your text is kept; try again in a moment.'));
+    if (!this.ready || this.socket.readyState !== WebSocket.OPEN) return Promise.reject(new ApiError('You are not connected. Your text is kept; try again in a moment.'));
     const id = ++this.number;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -146,8 +161,9 @@ export class Socket extends EventTarget {
 
   async #join(channel, held) {
     const since = held.epoch ? { epoch: held.epoch, offset: held.offset } : undefined;
+    const { watch } = held;
     try {
-      const ack = await this.#ask({ type: 'subscribe', channel, since });
+      const ack = await this.#ask({ type: 'subscribe', channel, since, ...(watch ? { presence: true } : {}) });
       if (this.channels.get(channel) !== held) return;
       const items = ack.messages ?? [];
       const recovered = Boolean(since && ack.recovered);
@@ -158,11 +174,20 @@ export class Socket extends EventTarget {
       held.on.presence?.(ack.viewers);
       if (ack.state) held.on.state?.(ack.state);
     } catch (error) {
-      if (error.code !== 'unavailable' && error.code !== 'rate_limited') held.on.closed?.(error.message, error.code);
+      if (watch && held.watch === watch && error.code !== 'unavailable' && error.code !== 'rate_limited') {
+        this.#unseen(held, error.message); // perhaps it is this alone that was refused
+        if (this.ready && this.channels.get(channel) === held) this.#join(channel, held);
+      } else if (error.code !== 'unavailable' && error.code !== 'rate_limited') held.on.closed?.(error.message, error.code);
       else if (this.ready) {
         setTimeout(() => { if (this.ready && this.channels.get(channel) === held) this.#join(channel, held); }, Math.max(2000, error.retryAfter * 1000) * (1 + Math.random()));
       }
     }
+  }
+
+  #unseen(held, text) {
+    const { watch } = held;
+    held.watch = null;
+    watch?.closed(text);
   }
 
   #receive(message) {
@@ -196,6 +221,8 @@ export class Socket extends EventTarget {
         held.on.message?.(message.data, message.offset);
         break;
       case 'presence': held?.on.presence?.(message.viewers); break;
+      case 'members': held?.watch?.members(message); break;
+      case 'members_closed': if (held) this.#unseen(held, sentence(message.message)); break;
       case 'typing': held?.on.typing?.(message.people, message.more); break;
       case 'state': held?.on.state?.(message.data); break;
       case 'closed': held?.on.closed?.(sentence(message.message), message.code); break;

@@ -6,11 +6,11 @@ import { leave, offer, report } from './rtc.js';
 
 const PICTURE_WITHIN = 6000; // ms from the answer to the first picture
 const WITHOUT = 4000; // ms without media after which it is tried anew
-const TRIES = 3; // in a row, before it is given up
+const TRIES = 1; // in a row, before it is given up: the player comes back to it by itself
 const LOOK = 500;
 const NTP = 2_208_988_800_000; // ms from 1900 to 1970
 
-/** Fires: lost {message} (it cannot go on), trouble and quiet as Engine's. */
+/** Fires: lost {message, status} (it cannot go on; status: of the answer that said so), trouble and quiet as Engine's. */
 export class WhepEngine extends EventTarget {
   constructor(video) {
     super();
@@ -30,7 +30,9 @@ export class WhepEngine extends EventTarget {
   /** Resolves with the first picture. Throws what the server said, or that no picture came. */
   async open(url) {
     this.url = url;
+    this.opening = true; // what fails now is the caller's to know
     await this.#connect();
+    this.opening = false;
     this.timer = setInterval(() => this.#look(), LOOK);
   }
 
@@ -52,6 +54,9 @@ export class WhepEngine extends EventTarget {
     const session = await offer(pc, this.url, this.clock);
     if (this.closed || pc !== this.pc) { leave(session); throw new Error('closed'); }
     this.session = session;
+    // the server's good-bye: the state of the connection tells only half a minute later
+    const { transport } = pc.getReceivers()[0];
+    transport?.addEventListener('statechange', () => { if (pc === this.pc && (transport.state === 'closed' || transport.state === 'failed')) this.#again(''); });
     this.video.srcObject = stream;
     await this.#picture();
   }
@@ -107,7 +112,7 @@ export class WhepEngine extends EventTarget {
   }
 
   #again(message) {
-    if (this.closed || this.waiting) return;
+    if (this.closed || this.waiting || this.opening) return;
     this.tries = (this.tries ?? 0) + 1;
     if (this.tries > TRIES) { this.#say('lost', { message }); return; }
     this.waiting = true;
@@ -119,7 +124,7 @@ export class WhepEngine extends EventTarget {
         this.waiting = false;
       } catch (error) {
         this.waiting = false;
-        if (error.status >= 400 && error.status < 500 && error.status !== 429) this.#say('lost', { message: error.message });
+        if (error.status >= 400 && error.status < 500 && error.status !== 429) this.#say('lost', { message: error.message, status: error.status });
         else this.#again(error.message);
       }
     }, (this.tries - 1) * 1000 * (0.75 + Math.random() / 2));
