@@ -11,41 +11,22 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
-import struct
 import sys
 import time
 
+from media.transcode.inside import LENGTH
+
 log = logging.getLogger(__name__)
 
-MEMORY_BYTES = 1 << 30
 REQUEST_SECONDS = 5.0
 REQUESTS_PER_CHILD = 1000
 IDLE_SECONDS = 60.0
 BACKOFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ANSWER_LIMIT = 8 * 1024 * 1024
-NICENESS = 10
-LENGTH = struct.Struct("!I")
 
 
 class ChildFailed(Exception):
     """The child died, hung, or said that it cannot decode this."""
-
-
-def limit_child(niceness: int = NICENESS, memory: int = MEMORY_BYTES, *, devices: bool = False) -> None:
-    """Called in the child before it decodes anything: memory, no core, no file to write, a lower priority. devices: it
-    uses one whose driver reserves far more addresses than it uses memory: then data is what is limited."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):
-        # macOS refuses RLIMIT_AS; the request's time limit is what is left there
-        resource.setrlimit(resource.RLIMIT_DATA if devices else resource.RLIMIT_AS, (memory, memory))
-    os.nice(niceness)
-
-
-def seal_child() -> None:
-    """Called in the child once all that it needs is loaded: from here on it opens no file and no socket."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
 async def spawn(module: str) -> asyncio.subprocess.Process:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from media.transcode.child import LENGTH, Child, ChildFailed, limit_child
+from media.transcode.child import Child, ChildFailed
+from media.transcode.inside import LENGTH, limit_child
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from media.samples import VIDEO_TIMESCALE, Codec
-from media.transcode.child import LENGTH, limit_child, seal_child
+from media.transcode.inside import LENGTH, frames, limit_child, seal_child
 from media.transcode.rungs import Step, level_of
-from media.transcode.stream_child import frames
 from media.vod.coded import sample, video_track
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from media.samples import Codec
-from media.transcode.child import LENGTH, limit_child, seal_child
-from media.transcode.stream_child import frames
+from media.transcode.inside import LENGTH, frames, limit_child, seal_child
 
 if TYPE_CHECKING:
     from av import AudioCodecContext, AudioFrame

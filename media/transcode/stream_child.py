@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
 from typing import Protocol
 
-from media.transcode.child import BACKOFF_SECONDS, LENGTH, spawn
+from media.transcode.child import BACKOFF_SECONDS, spawn
+from media.transcode.inside import LENGTH
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +140,3 @@ async def _see_off(process: asyncio.subprocess.Process, *, ended: bool) -> None:
 def _kill(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-
-
-def frames(messages: Sequence[bytes]) -> bytes:
-    """In the child: messages as they go over the pipe."""
-    return b"".join([LENGTH.pack(len(message)) + message for message in messages])

@@ -11,7 +11,8 @@ from fractions import Fraction
 import msgspec
 
 from media.samples import Codec, Sample, Track
-from media.transcode.child import LENGTH, Child, limit_child
+from media.transcode.child import Child
+from media.transcode.inside import LENGTH, limit_child
 
 WIDTH = 480
 MAX_SIDE = 8192

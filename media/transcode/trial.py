@@ -12,8 +12,8 @@ from fractions import Fraction
 import msgspec
 
 from media.samples import VIDEO_TIMESCALE
-from media.transcode.child import LENGTH, limit_child
 from media.transcode.hardware import Asked, Tried, encoder_of, pixels_of, told
+from media.transcode.inside import LENGTH, limit_child
 
 WIDTH, HEIGHT, PICTURES, KEY = 640, 360, 12, 5
 """Above the least size of all of them; the key frame that is asked for is in the middle."""

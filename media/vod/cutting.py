@@ -21,8 +21,8 @@ from media.protocols.h26x import parameter_sets
 from media.vod.coded import H264_PPS, H264_SPS, units
 from media.vod.errors import BadSource
 from media.vod.fragments import CodedSample, config_of, samples, with_config
+from media.vod.inside import Parent, serve
 from media.vod.source import load
-from media.vod.work import Parent, serve
 
 if TYPE_CHECKING:
     from av import Packet, VideoCodecContext, VideoFrame

@@ -16,14 +16,13 @@ import msgspec
 from media.samples import Codec
 from media.vod.coded import video_track
 from media.vod.cutter import Coded, Cutter
-from media.vod.engine import ChunkRequest
 from media.vod.feed import Feed
-from media.vod.plan import Chunk, Plan
+from media.vod.inside import Parent, serve
+from media.vod.plan import Chunk, ChunkRequest, Plan
 from media.vod.prepare import Prepare
 from media.vod.results import ChunkResult, Made
 from media.vod.rung import Picture, RungThread, open_hardware
 from media.vod.source import load
-from media.vod.work import Parent, serve
 
 if TYPE_CHECKING:
     from av import Packet, VideoCodecContext, VideoFrame

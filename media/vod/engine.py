@@ -10,20 +10,11 @@ import msgspec
 
 from media.vod.facts import SourceFacts
 from media.vod.options import Limits
-from media.vod.plan import Plan
+from media.vod.plan import ChunkRequest, Plan
 from media.vod.results import AudioResult, ChunkResult, Pictures
 from media.vod.work import Progress, run
 
 PICTURES = re.compile(r"thumb-[0-9]{1,3}\.jpg|story\.vtt|story-[0-9]{1,3}\.jpg|preview\.webp")
-
-
-class ChunkRequest(msgspec.Struct, array_like=True):
-    """family: of the encoder in hardware (see media.transcode.hardware), "" for software."""
-
-    plan: Plan
-    number: int
-    rungs: tuple[str, ...]
-    family: str = ""
 
 
 async def probe(source: Path, limits: Limits | None = None) -> SourceFacts:

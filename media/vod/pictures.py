@@ -16,11 +16,11 @@ import msgspec
 
 from media.samples import VIDEO_TIMESCALE
 from media.vod.feed import Feed
+from media.vod.inside import Parent, serve
 from media.vod.plan import Plan
 from media.vod.prepare import Prepare
 from media.vod.results import Candidate, Pictures
 from media.vod.source import load
-from media.vod.work import Parent, serve
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -136,6 +136,15 @@ class Plan(msgspec.Struct, frozen=True):
         raise LookupError(name)
 
 
+class ChunkRequest(msgspec.Struct, array_like=True):
+    """family: of the encoder in hardware (see media.transcode.hardware), "" for software."""
+
+    plan: Plan
+    number: int
+    rungs: tuple[str, ...]
+    family: str = ""
+
+
 def plan_to_json(plan: Plan) -> bytes:
     return msgspec.json.encode(plan)
 

@@ -14,9 +14,9 @@ import msgspec
 
 from media.vod.errors import BadSource
 from media.vod.facts import AudioFacts, SourceFacts, VideoFacts
+from media.vod.inside import Parent, serve
 from media.vod.options import Limits
 from media.vod.source import load, open_source, packets
-from media.vod.work import Parent, serve
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoFrame, VideoStream

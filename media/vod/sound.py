@@ -18,10 +18,10 @@ from media.samples import VIDEO_TIMESCALE, Codec, Track
 from media.transcode.sound import AAC_FRAME, RATE, config_of
 from media.vod.cutter import Coded, Cutter
 from media.vod.facts import AudioFacts
+from media.vod.inside import Parent, serve
 from media.vod.plan import AudioPlan, Plan
 from media.vod.results import AudioResult
 from media.vod.source import load, open_source, packets
-from media.vod.work import Parent, serve
 
 if TYPE_CHECKING:
     from av import AudioCodecContext, AudioFrame, AudioStream, Packet

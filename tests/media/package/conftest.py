@@ -16,7 +16,8 @@ import av
 import pytest
 from aiohttp import web
 
-from media.package import Answer, LivePackage, PackageOptions
+from media.package.answer import Answer
+from media.package.live import LivePackage, PackageOptions
 from media.samples import VIDEO_TIMESCALE, Codec, Sample, Track
 from tests.av1 import encode_av1
 

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from media.package import Answer, LivePackage
+from media.package.answer import Answer
+from media.package.live import LivePackage
 from media.samples import Sample, Track
 
 SIZES = [(320, 180), (160, 90), (320, 180)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
-from media.package import Answer, LivePackage, PackageOptions
+from media.package.answer import Answer
+from media.package.live import LivePackage, PackageOptions
 
 NS = {"d": "urn:mpeg:dash:schema:mpd:2011"}
 

@@ -15,8 +15,10 @@ import av
 import pytest
 
 from media.broadcast import Broadcast, Derived, PublisherSession
-from media.package import Answer, LivePackage, PackageOptions, recording_from_journal
+from media.package.answer import Answer
 from media.package.followers import HELD_SAMPLES, Offer
+from media.package.live import LivePackage, PackageOptions
+from media.package.recording import recording_from_journal
 from media.samples import Codec, Kind, Sample, Track
 from media.transcode.sound import config_of
 from tests.media.test_broadcast import Log, request

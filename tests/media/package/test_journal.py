@@ -10,9 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from media.package import Answer, LivePackage, PackageOptions, recording_from_journal
+from media.package.answer import Answer
 from media.package.history import History, read_history
 from media.package.journal import Closed, Init, Lost, SegmentLine, encode, read
+from media.package.live import LivePackage, PackageOptions
+from media.package.recording import recording_from_journal
 
 
 def playlist(package: LivePackage, name: str) -> list[str]:

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from media.package import Answer, LivePackage, PackageOptions, recording_from_journal
+from media.package.answer import Answer
 from media.package.journal import SegmentLine, read
+from media.package.live import LivePackage, PackageOptions
+from media.package.recording import recording_from_journal
 
 
 def now(package: LivePackage, name: str, **query: object) -> Answer:

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from media.package import Answer, LivePackage, PackageOptions
+from media.package.answer import Answer
 from media.package.journal import Head, Init, Lost, read
+from media.package.live import LivePackage, PackageOptions
 from storage.objects import writer
 from storage.objects.folder import FolderStore
 from storage.objects.spool import Spool

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import av
 import pytest
 
-from media.package import LivePackage, PackageOptions
+from media.package.live import LivePackage, PackageOptions
 from media.samples import Kind
 
 CODECS = [

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from media.broadcast import Broadcast, PublisherSession
-from media.package import Answer, LivePackage, PackageOptions
+from media.package.answer import Answer
+from media.package.live import LivePackage, PackageOptions
 from media.samples import Codec, Sample, Track
 from media.transcode import ladders as module
 from media.transcode.ladder import Batch, Begin, Made, Refused, Rungs
