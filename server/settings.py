@@ -300,6 +300,12 @@ class Settings:
     video_cache_bytes: int = _setting(64 << 20, "memory for files of videos that are being watched, bytes")
     video_protected_bytes: int = _setting(32 << 20, "memory for those of them that are encrypted, bytes")
 
+    # clips
+    clip_longest: float = _setting(180.0, "a clip of a broadcast or a video lasts this long at most, s")
+    clips_per_hour: int = _setting(60, "clips that one person may make in an hour")
+    clip_wait: float = _setting(20.0, "a clip waits so long for its last moment to be recorded and stored, s")
+    clip_children: int = _setting(1, "clips and trims whose edges are made at once, for each process")
+
     # views of videos
     view_seconds: float = _setting(10.0, "a view of a video counts after this much was delivered and played, s")
     view_window: float = _setting(86_400.0, "a viewer counts once in this time, s")
@@ -337,6 +343,11 @@ class Settings:
     vod_work_seconds: float = _setting(3600.0, "one piece of work on a video may take this long, s")
     vod_scratch_bytes: int = _setting(
         50_000_000_000, "uploaded files kept under DATA_DIR while they are worked on, for each process, bytes"
+    )
+    video_encoder: str = _setting(
+        "software",
+        "software | auto | nvenc | qsv | amf | videotoolbox | v4l2m2m: what encodes videos; an encoder in hardware is "
+        "tried at the start, and software does what it cannot",
     )
     vod_codec: str = _setting("h264", "h264 | hevc | av1: what videos are encoded in")
     vod_highest: str = _setting("", "highest rung made of a video, as 1080p; empty: as high as the file")

@@ -124,11 +124,11 @@ class Hardware:
             "failures": self._failures,
         }
 
-    async def family(self) -> str:
-        """What the next piece of work is done with; "" for software. Waits for the trial."""
+    async def family(self, codec: str) -> str:
+        """What the next piece of work in this codec is done with; "" for software. Waits for the trial."""
         if self._task is not None:
             await asyncio.shield(self._task)
-        return self._use()
+        return self._use() if codec == self._codec else ""
 
     def succeeded(self) -> None:
         self._row = 0

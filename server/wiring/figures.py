@@ -61,6 +61,7 @@ async def watch(wiring: Wiring) -> LoopDelay:
         ("rights", wiring.rights),
         ("views", wiring.views),
         ("video_files", wiring.video_files),
+        ("protected_files", wiring.protected_files),
         ("spool", wiring.spool),
         ("videos", wiring.vod),
         ("uploads", wiring.uploads),

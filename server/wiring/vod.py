@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import UUID
 
+from media.transcode.hardware import Hardware
 from media.vod.options import Limits, Options
 from server.kit.http.classes import parse_numbers
 from server.settings import SettingError, Settings
@@ -44,6 +45,7 @@ def engine_of(settings: Settings) -> Options:
         preset=settings.vod_preset,
         quality=settings.vod_quality,
         pass_through=settings.vod_pass_through,
+        mixed=settings.video_encoder != "software",
     )
     if options.codec not in ("h264", "hevc", "av1"):
         raise SettingError(f"VOD_CODEC is {options.codec!r}; it takes h264, hevc or av1.")
@@ -92,7 +94,12 @@ class Vod:
             work_seconds=settings.vod_work_seconds,
             niceness=settings.vod_niceness,
         )
+        try:
+            self._hardware = Hardware(settings.video_encoder, settings.vod_codec)
+        except ValueError as error:
+            raise SettingError(f"VIDEO_ENCODER is {settings.video_encoder!r}; {error}.") from None
         options = ProcessingOptions(
+            hardware=self._hardware,
             engine=engine_of(settings),
             limits=limits,
             children=settings.vod_children,
@@ -122,6 +129,8 @@ class Vod:
         await self._scratch.start()
         self._closing.push_async_callback(self._scratch.close)
         if self._worker is not None:
+            self._hardware.start()
+            self._closing.push_async_callback(self._hardware.close)
             await self._worker.start()
             self._closing.push_async_callback(self._worker.close)
 

@@ -24,8 +24,10 @@ from uuid import UUID
 
 import msgspec
 
+from media.transcode.hardware import Hardware
 from media.vod import engine
 from media.vod.errors import BadSource, EngineFailed
+from media.vod.fallback import encode_chunk
 from media.vod.options import Limits, Options
 from media.vod.plan import Plan, make_plan, plan_from_json, plan_to_json
 from media.vod.recorded import Work
@@ -78,6 +80,7 @@ class ProcessingOptions:
     engine: Options = field(default_factory=Options)
     limits: Limits = field(default_factory=Limits)
     children: int = 1
+    hardware: Hardware = field(default_factory=lambda: Hardware("software", "h264"))
     seconds: float = 4 * 3600.0
     outdated: timedelta = timedelta(hours=7)
 
@@ -130,6 +133,7 @@ class Processing:
             "done": self._done,
             "failed": self._failed,
             "children": self._options.children,
+            **self._options.hardware.describe(),
             "scratch": self._scratch.describe(),
         }
 
@@ -239,7 +243,8 @@ class Processing:
     ) -> Awaitable[ChunkResult | AudioResult | MadePictures]:
         limits = self._options.limits
         if piece.kind == PICTURE:
-            return engine.encode_chunk(source, plan, chunk, piece.rungs, folder, tell, limits)
+            hardware = self._options.hardware
+            return encode_chunk(hardware, source, plan, chunk, piece.rungs, folder, tell, limits)
         if piece.kind == SOUND:
             return engine.encode_audio(source, plan, folder, tell, limits)
         return engine.make_pictures(source, plan, folder, tell, limits)
