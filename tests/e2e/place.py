@@ -144,10 +144,12 @@ async def window(context: BrowserContext, url: str) -> Window:
 
 
 @contextlib.asynccontextmanager
-async def encoder(ffmpeg: str, url: str, *, keys: float = 1.0, rate: int = 25) -> AsyncIterator[None]:
+async def encoder(
+    ffmpeg: str, url: str, *, keys: float = 1.0, rate: int = 25, size: str = "320x180"
+) -> AsyncIterator[None]:
     """ffmpeg pushing a test picture; `keys`: seconds between key frames."""
     process = await asyncio.create_subprocess_exec(
-        *[ffmpeg, "-v", "error", "-re", "-f", "lavfi", "-i", f"testsrc2=size=320x180:rate={rate}"],
+        *[ffmpeg, "-v", "error", "-re", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}"],
         *["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-pix_fmt", "yuv420p", "-c:v", "libx264"],
         *["-preset", "ultrafast", "-tune", "zerolatency", "-g", str(round(rate * keys)), "-keyint_min", "1"],
         *["-sc_threshold", "0", "-c:a", "aac", "-f", "flv", url],

@@ -18,12 +18,25 @@ PREPARED_WITHIN = 90_000
 CAPTIONS = "1\n00:00:00,000 --> 00:00:03,000\nA moving picture\n"
 
 
-async def clip(ffmpeg: str, folder: Path) -> Path:
-    """Four seconds that can hardly be called a film."""
-    path = folder / "The bridge at night.mp4"
+async def clip(ffmpeg: str, folder: Path, *, seconds: float = 4, name: str = "The bridge at night") -> Path:
+    """What can hardly be called a film."""
+    path = folder / f"{name}.mp4"
     sources = ["-f", "lavfi", "-i", "testsrc2=size=426x240:rate=25", "-f", "lavfi", "-i", "sine=frequency=440"]
-    coding = ["-t", "4", "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-    process = await asyncio.create_subprocess_exec(ffmpeg, "-loglevel", "error", *sources, *coding, str(path))
+    coding = [
+        "-t",
+        str(seconds),
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-g",
+        "50",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+    ]
+    process = await asyncio.create_subprocess_exec(ffmpeg, "-loglevel", "error", *sources, *coding, *cut, str(path))
     assert await process.wait() == 0
     return path
 
@@ -50,6 +63,9 @@ async def test_a_video_from_the_file_to_its_end(browser: Browser, place: Place, 
     shown = await window(context, f"{place.http}{address}")
     await shown.plays()
     assert await shown.page.evaluate("document.querySelector('.player video').videoWidth") == 426
+    async with shown.page.expect_response(f"**/api/v1{address.replace('video', 'videos')}") as renewed:
+        pass  # its address is good for nine seconds
+    assert (await (await renewed.value).json())["playback"]["renew_in"] == 4.5
     stranger = await place.register("stranger")
     others = await browser.new_context()
     await others.add_init_script(stranger.session())
@@ -59,7 +75,7 @@ async def test_a_video_from_the_file_to_its_end(browser: Browser, place: Place, 
     # described, with chapters and captions, and shown to everybody
     await row.get_by_role("button", name="Edit").click()
     await row.get_by_label("Title").fill("The bridge by day")
-    await row.get_by_label("Description").fill("0:00 Before\n0:01 On it\n0:03 Behind")
+    await row.get_by_label("Description").fill("0:00 Before\n0:01 On it\n0:02 Behind")
     await row.get_by_label("Who can see it").select_option("public")
     await row.get_by_role("button", name="Save").click()
     await expect(row.get_by_text("Saved.")).to_be_visible()
@@ -72,13 +88,22 @@ async def test_a_video_from_the_file_to_its_end(browser: Browser, place: Place, 
         await page.set_viewport_size({"width": width, "height": 800})
         assert await page.evaluate(FAULTS) == []
 
+    # another file in its place: it keeps its address, and what was made of it
+    other = await clip(ffmpeg, tmp_path, seconds=3, name="The bridge in fog")
+    await row.locator("input[type=file][accept^='video']").set_input_files(str(other))
+    await expect(row.get_by_text(re.compile("The new file is"))).to_be_visible()
+    await expect(row.get_by_text(re.compile("The new file is"))).to_have_count(0, timeout=PREPARED_WITHIN)
+    await expect(row.get_by_text("Choose another file")).to_be_visible()
+    await expect(row.get_by_text("English · 1 lines")).to_be_visible()
+    await expect(row.locator(".chip")).to_have_text("0:03")
+
     # found, watched and liked by somebody else
     await outside.page.goto(f"{place.http}/videos?q=bridge")
     await outside.page.get_by_role("link", name=re.compile("The bridge by day")).click()
     await outside.plays()
     await expect(outside.page.locator(".chapter")).to_have_count(3)
     await outside.page.locator(".chapter", has_text="Behind").click()
-    await outside.page.wait_for_function("() => document.querySelector('.player video').currentTime >= 2.9")
+    await outside.page.wait_for_function("() => document.querySelector('.player video').currentTime >= 1.9")
     await outside.page.get_by_label("Captions").select_option("en")
     await outside.page.wait_for_function(
         """() => [...document.querySelector('.player video').textTracks].some(

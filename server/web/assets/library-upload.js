@@ -7,7 +7,7 @@ import { token } from './session.js';
 const ENDPOINT = '/api/v1/videos/tus';
 const PART = 5 * 1024 * 1024;
 const AT_ONCE = 2;
-const KINDS = 'video/*,.mkv,.ts,.m2ts,.avi,.mov,.mp4,.webm,.flv';
+export const KINDS = 'video/*,.mkv,.ts,.m2ts,.avi,.mov,.mp4,.webm,.flv';
 
 export class Uploads {
   constructor({ changed }) {
@@ -66,9 +66,10 @@ export class Uploads {
   }
 }
 
-class Upload {
-  constructor(file, { done, begun }) {
-    Object.assign(this, { file, done, begun });
+export class Upload {
+  /** replaces: the id of the video whose file it is to be; none: a new video. */
+  constructor(file, { done, begun, replaces = '' }) {
+    Object.assign(this, { file, done, begun, replaces });
     this.bar = h('progress', { max: 1, value: 0, 'aria-label': `Progress of ${file.name}` });
     this.said = h('small', { class: 'muted', role: 'status' }, 'Waits for its turn');
     this.button = h('button', { class: 'button small', type: 'button', hidden: true, onclick: () => (this.paused ? this.resume() : this.pause()) }, 'Pause');
@@ -85,7 +86,9 @@ class Upload {
       chunkSize: PART,
       retryDelays: [0, 1000, 2000, 4000, 8000, 15_000, 30_000],
       removeFingerprintOnSuccess: true,
-      metadata: { filename: file.name, filetype: file.type || 'application/octet-stream', title: file.name.replace(/\.[^.]+$/, '').slice(0, 140), visibility: 'private' },
+      // by itself it would go on with what began as a new video of the same file
+      ...this.replaces && { fingerprint: async () => ['replaces', this.replaces, file.name, file.size, file.lastModified].join('-') },
+      metadata: { ...this.replaces && { replaces: this.replaces }, filename: file.name, filetype: file.type || 'application/octet-stream', title: file.name.replace(/\.[^.]+$/, '').slice(0, 140), visibility: 'private' },
       onBeforeRequest: async (request) => {
         const access = await token();
         if (access) request.setHeader('Authorization', `Bearer ${access}`);

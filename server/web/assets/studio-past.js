@@ -1,6 +1,7 @@
 // What was: recordings to watch, link and delete.
 import { api } from './api.js';
 import { confirm, h, picture, setText, toast } from './dom.js';
+import { checkField } from './field.js';
 import { clockTime, day, hue } from './format.js';
 
 export class Past {
@@ -9,7 +10,17 @@ export class Past {
     this.list = h('ul', { class: 'past' });
     this.nothing = h('p', { class: 'muted' }, 'Nothing yet. Broadcasts are listed here when they have ended.');
     this.more = h('button', { class: 'button', type: 'button', hidden: true, onclick: () => this.#more() }, 'Show more');
-    this.element = h('section', { class: 'panel stack studio-past', 'aria-label': 'Past broadcasts' }, h('h2', {}, 'Past broadcasts'), this.nothing, this.list, h('div', {}, this.more));
+    this.keep = checkField('keep_as_videos', 'Recorded broadcasts become videos', 'When they end, as visible as they were. They are in Your videos then.');
+    this.keep.input.disabled = true;
+    this.keep.input.addEventListener('change', () => this.#keep());
+    this.element = h('section', { class: 'panel stack studio-past', 'aria-label': 'Past broadcasts' }, h('h2', {}, 'Past broadcasts'),
+      this.keep.row, this.nothing, this.list, h('div', {}, this.more));
+    api('GET', '/live/channel').then(({ keep_as_videos: keep }) => Object.assign(this.keep.input, { checked: keep, disabled: false })).catch(() => {});
+  }
+
+  async #keep() {
+    const wanted = this.keep.value;
+    try { await api('PUT', '/live/channel', { keep_as_videos: wanted }); } catch (error) { this.keep.value = !wanted; toast(error.message); }
   }
 
   show(page) {

@@ -79,7 +79,8 @@ function deeds() {
   } }, video.liked ? 'Liked' : 'Like', h('span', { class: 'muted' }, count(video.likes ?? 0)));
   const share = h('button', { class: 'button', type: 'button', onclick: async () => toast(await copy(`${location.origin}/video/${id}`) ? 'Link copied.' : `${location.origin}/video/${id}`) }, 'Copy link');
   const mine = user()?.id === video.owner?.id && h('a', { class: 'button', href: `/studio/videos#${id}` }, 'Edit');
-  $('deeds').replaceChildren(like, share, ...[mine].filter(Boolean));
+  const chat = video.broadcast_id && h('a', { class: 'button', href: `/watch/${video.broadcast_id}` }, 'Chat replay');
+  $('deeds').replaceChildren(like, share, ...[chat, mine].filter(Boolean));
 }
 
 const WAITS = {
@@ -88,7 +89,10 @@ const WAITS = {
 };
 
 /** The address again, with a grant that is good from now on: of what is not for everybody. */
-const renew = async () => ({ hls: (await api('GET', `/videos/${id}`)).playback?.hls });
+const renew = async () => {
+  const { playback } = await api('GET', `/videos/${id}`);
+  return { hls: playback?.hls, renewIn: playback?.renew_in };
+};
 
 async function act() {
   const { state, playback } = video;
@@ -115,7 +119,10 @@ async function act() {
   }
 }
 
-const open = () => player.open(video.playback.hls, { live: false, renew, license: video.playback.license, gone });
+const open = () => {
+  const { hls, license, renew_in: renewIn } = video.playback;
+  return player.open(hls, { live: false, renew, renewIn, license, gone });
+};
 
 /** It was deleted, or is encrypted in another way now: then it goes on where it was. */
 function gone() {

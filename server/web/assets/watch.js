@@ -40,6 +40,8 @@ function paint() {
   const times = started && (state === 'ended' ? `Streamed ${day(started)}` : liveFor(started));
   $('since').hidden = !times;
   setText($('since'), times || '');
+  $('as-video').hidden = !broadcast.video;
+  if (broadcast.video) $('as-video').href = `/video/${broadcast.video}`;
   paintViewers(broadcast.viewers ?? 0);
 }
 
