@@ -1,4 +1,7 @@
--- Clips of broadcasts and videos, who may make them, and what is kept of a video that is trimmed.
+-- Clips of broadcasts and videos, who may make them, and trims of videos.
+alter table videos add column cut jsonb;
+comment on column videos.cut is 'of a clip, and of a draft that trims the video it replaces: {kind, id, keep: [[from, to], ...]}, s';
+
 create table clips (
     video_id uuid primary key references videos (id) on delete cascade,
     maker_id uuid not null references users (id) on delete cascade,
@@ -30,13 +33,6 @@ create unique index clip_rules_of_broadcast on clip_rules (broadcast_id) where b
 create unique index clip_rules_of_video on clip_rules (video_id) where video_id is not null;
 create index clip_rules_by_owner on clip_rules (owner_id);
 
-create table trims (
-    video_id uuid primary key references videos (id) on delete cascade,
-    run integer not null,
-    keep jsonb not null
-);
-comment on table trims is 'under way: what is to be kept, as pairs of seconds';
-
 create function visibility_width(visibility text) returns integer language sql immutable
     return array_position(array['private', 'paid', 'subscribers', 'followers', 'unlisted', 'public'], visibility);
 
@@ -62,6 +58,6 @@ drop trigger videos_narrow_clips on videos;
 drop trigger broadcasts_narrow_clips on broadcasts;
 drop function clips_follow_source();
 drop function visibility_width(text);
-drop table trims;
 drop table clip_rules;
 drop table clips;
+alter table videos drop column cut;

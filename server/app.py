@@ -32,6 +32,7 @@ from server.settings import Settings
 from server.streaming.addresses import Address
 from server.streaming.broadcasts import routes as broadcasts
 from server.streaming.channels import routes as channels
+from server.streaming.clips import routes as clips
 from server.streaming.playback import retention
 from server.streaming.restream import routes as restream
 from server.streaming.uploads import routes as uploads
@@ -78,6 +79,7 @@ def build_app(wiring: Wiring) -> web.Application:
         whep.routes(wiring.whep, wiring.rtc, wiring.viewers, wiring.ice_servers, settings.rtc_max_sdp),
         uploads.routes(wiring.uploads, Form(wiring.uploads), wiring.video_desk, wiring.addresses),
         videos.routes(wiring.video_desk, wiring.captions, wiring.own_thumbnails, wiring.keeping, wiring.addresses),
+        clips.routes(wiring.clips, wiring.addresses),
         retention.routes(wiring.database, wiring.vod.videos),
         chat.routes(wiring.chat),
         follows.routes(wiring.people.follows, wiring.follow_lists, wiring.people.profiles),

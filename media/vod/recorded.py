@@ -114,11 +114,7 @@ def work_of(
     stills = _stills(stretches, looks, found, options)
     if stills is not None:
         work.append(stills)
-    if any(made.codec.lower() == "opus" for stretch in stretches for made in stretch.renditions):
-        for place, stretch in enumerate(stretches, start=1):
-            sound = stretch.rendition("a")
-            if sound is not None and stretch.rendition(AAC) is None:
-                work.append(_sound(stretch, sound, place, options))
+    work += [_sound(stretch, sound, place, options) for place, stretch, sound in opus_alone(stretches)]
     names = dict.fromkeys(
         rung.name for look in looks if look is not None for rung in _ladder(look, options)
     )  # from low to high in every ladder
@@ -129,6 +125,25 @@ def work_of(
             if look is not None and lacking[place]:
                 work += _pictures(stretch, look, lacking[place], place, options)
     return work
+
+
+def beside(
+    stretches: Sequence[Stretch], looks: Sequence[Init | None], found: Sequence[Looked | None], options: Options
+) -> list[Work | None]:
+    """The same for a set that gets no rungs of its own: stills (None: none can be made), and sound where it lacks."""
+    sounds = (_sound(stretch, sound, place, options) for place, stretch, sound in opus_alone(stretches))
+    return [_stills(stretches, looks, found, options), *sounds]
+
+
+def opus_alone(stretches: Sequence[Stretch]) -> list[tuple[int, Stretch, Made]]:
+    """Stretches (place from 1, stretch, its sound) that lack AAC, in a set that has Opus."""
+    if not any(made.codec.lower() == "opus" for stretch in stretches for made in stretch.renditions):
+        return []
+    return [
+        (place, stretch, sound)
+        for place, stretch in enumerate(stretches, start=1)
+        if (sound := stretch.rendition("a")) is not None and stretch.rendition(AAC) is None
+    ]
 
 
 def retimed(segment: bytes, shift: int) -> bytes:

@@ -31,6 +31,8 @@ from server.streaming.broadcasts.director import UNRECORDED_JOB
 from server.streaming.broadcasts.jobs import Files, delete_files, forget_recording, sweep
 from server.streaming.broadcasts.personal import StreamingData
 from server.streaming.broadcasts.service import DELETED_JOB, RETENTION_JOB
+from server.streaming.clips.personal import ClipsData
+from server.streaming.clips.work import Cutter
 from server.streaming.restream.personal import RestreamData
 from server.streaming.uploads.jobs import Finishing
 from server.streaming.uploads.personal import UploadsData
@@ -38,6 +40,7 @@ from server.streaming.videos.personal import VideosData
 from server.trust.audit.personal import AuditData
 from server.trust.audit.service import PRUNE_CRON, PRUNE_JOB, AuditLog
 from server.wiring.choices import MIGRATIONS, delivery_of, follows_most, object_store
+from server.wiring.clips import StoreJournals, cutter_of
 from server.wiring.uploads import finishing_of, parts_of
 from server.wiring.vod import Vod
 from storage.jobs import Jobs, Worker
@@ -72,6 +75,7 @@ class People:
             self.restream,  # before the channels that it hangs on
             self.streaming,
             UploadsData(database, parts_of(objects, settings)),  # before the videos that they were to be
+            ClipsData(database),  # before the videos that they are
             VideosData(database, objects, jobs, settings.base_url),
             ChatData(database, reread_chat),
             FollowsData(database),
@@ -111,6 +115,7 @@ class WorkerWiring:
             self.people = people = People(database, objects, jobs, mails, audit, secrets, settings, reread_chat=reread)
             files = Deletions(objects)
             vod = Vod(settings.database_url, database, objects, files, jobs, settings)
+            cutter = cutter_of(database, objects, jobs, StoreJournals(objects), vod, settings)
             worker = worker_of(
                 settings.database_url,
                 database,
@@ -122,6 +127,7 @@ class WorkerWiring:
                 people=people,
                 resets=ResetMails(database, settings, mails, secrets),
                 vod=vod,
+                cutter=cutter,
                 finishing=finishing_of(database, objects, vod.videos, jobs, settings),
             )
             await vod.start()
@@ -164,6 +170,7 @@ def worker_of(
     people: People,
     resets: ResetMails,
     vod: Vod,
+    cutter: Cutter,
     finishing: Finishing,
 ) -> Worker:
     """Every feature's jobs: the same in the server and in `bin/worker`."""
@@ -189,6 +196,7 @@ def worker_of(
 
     worker = Worker(dsn, heartbeat=timedelta(seconds=settings.job_heartbeat))
     vod.register(worker)
+    cutter.register(worker)
     finishing.register(worker)
     worker.register(UNRECORDED_JOB, unrecorded)
     worker.register(DELETED_JOB, broadcast_deleted)

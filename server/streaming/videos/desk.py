@@ -30,6 +30,7 @@ from server.streaming.videos.errors import (
 )
 from server.streaming.videos.jobs import (
     enqueue_assembly,
+    enqueue_cut,
     enqueue_pieces,
     enqueue_probe,
     enqueue_recording,
@@ -37,6 +38,7 @@ from server.streaming.videos.jobs import (
 from server.streaming.videos.models import (
     PLAYABLE,
     CaptionsView,
+    ClipOf,
     DeletedView,
     LikeView,
     ReplacementView,
@@ -53,6 +55,7 @@ from server.streaming.videos.models import (
     VideoView,
     ViewBody,
     ViewView,
+    Visibility,
     Watchable,
     folder_of,
     source_key,
@@ -85,6 +88,14 @@ class Keys(Protocol):
         ...
 
 
+class Bounds(Protocol):
+    """Of videos that are cut of others: who may see those may be fewer."""
+
+    async def check(self, conn: Connection, id: UUID, visibility: Visibility, /) -> None:
+        """Raises the Problem to answer with when so many may not see it."""
+        ...
+
+
 class Desk:
     def __init__(
         self,
@@ -95,6 +106,7 @@ class Desk:
         door: Door,
         views: Views,
         keys: Keys,
+        bounds: Bounds,
     ) -> None:
         self._database = database
         self._objects = objects
@@ -103,6 +115,7 @@ class Desk:
         self._door = door
         self._views = views
         self._keys = keys
+        self._bounds = bounds
 
     # looking
 
@@ -123,6 +136,13 @@ class Desk:
             playback=self._playback(video, caller, address),
             error=video.error,
         )
+
+    async def cards(self, ids: Collection[UUID], caller: Caller | None, address: Address) -> dict[UUID, VideoCard]:
+        """Those of them that are public, or the caller's."""
+        async with self._database.acquire() as conn:
+            videos = await store.among(conn, ids)
+        shown = [video for video in videos if may(caller, video.owner_id) or _public(video)]
+        return await self._cards(shown, caller, address)
 
     async def mine(self, caller: Caller, query: PageQuery, address: Address) -> Page[VideoCard]:
         before = decode_cursor(query.cursor, UUID)[0] if query.cursor else None
@@ -159,6 +179,8 @@ class Desk:
             seen.check(video.version)
             if video.replaces is not None:
                 raise NotReady("It is a file on its way: edit the video whose place it is to take.")
+            if body.visibility is not msgspec.UNSET and body.visibility != video.visibility:
+                await self._bounds.check(conn, id, body.visibility)
             publish_at, published_at = _schedule(video, body)
             if body.thumbnail is not msgspec.UNSET and body.thumbnail not in _choices(video):
                 raise NoSuchThumbnail("Choose a name of `thumbnails`, or upload a picture of your own.")
@@ -231,6 +253,8 @@ class Desk:
             pieces = await work_store.pieces(conn, id)
             if any(piece.result is None for piece in pieces):
                 await enqueue_pieces(self._jobs, conn, id, run, pieces)
+            elif not pieces and await work_store.cut(conn, id) is not None:
+                await enqueue_cut(self._jobs, conn, id, run)
             elif video.kept or (pieces and video.replaces is not None):
                 await enqueue_assembly(self._jobs, conn, id, run)
             elif video.broadcast_id is not None:
@@ -281,6 +305,7 @@ class Desk:
         events = await store.events(conn, id, EVENTS_SHOWN) if mine else None
         facts = await store.facts(conn, id) if mine else None
         draft = await store.replacement_of(conn, id) if mine else None
+        cut = await work_store.cut(conn, id)
         owners = await self._people.people([video.owner_id])
         return VideoView(
             id=id,
@@ -310,6 +335,9 @@ class Desk:
             liked=await store.liked(conn, id, caller.user_id) if caller is not None else None,
             owner=VideoOwner(video.owner_id, owners[video.owner_id].username),
             broadcast_id=video.broadcast_id,
+            clip_of=ClipOf(cut.kind, cut.id, cut.keep[0][0], cut.keep[-1][1])
+            if cut is not None and video.replaces is None
+            else None,
             channel=f"video:{id}" if mine else None,
             replacement=ReplacementView(
                 id=draft.id, state=draft.state, progress=round(draft.progress, 4), error=draft.error
@@ -352,17 +380,27 @@ class Desk:
 
     def _base(self, video: Video, caller: Caller | None, address: Address) -> str:
         """Where its objects can be fetched from."""
-        return f"{address.http}/videos/{video.id}/{self._door.grant(_watchable(video), caller)}"
+        return _place(video, address, self._door.grant(_watchable(video), caller))
 
     def _playback(self, video: Video, caller: Caller | None, address: Address) -> VideoPlayback | None:
-        base = self._base(video, caller, address)
-        if base is None or (not video.renditions and video.state is not VideoState.READY):
+        if not video.renditions and video.state is not VideoState.READY:
             return None
+        grant = self._door.grant(_watchable(video), caller)
+        base = _place(video, address, grant)
         return VideoPlayback(
+            renew_in=self._door.renew_in(grant),
             hls=f"{base}/{MULTIVARIANT}",
             dash=f"{base}/{MANIFEST}" if video.protection is not Scheme.AES_128 else None,
             license=f"{base}/{LICENSE}" if video.protection is Scheme.CLEARKEY else None,
         )
+
+
+def _place(video: Video, address: Address, grant: str) -> str:
+    return f"{address.http}/videos/{video.id}/{grant}"
+
+
+def _public(video: Video) -> bool:
+    return video.published_at is not None and video.visibility == Visibility.PUBLIC and not video.suspended
 
 
 def _failed(video: Video) -> Video:

@@ -15,6 +15,7 @@ RECORDING_JOB = "videos.recording"
 PIECE_JOB = "videos.piece"
 ASSEMBLE_JOB = "videos.assemble"
 REPLACE_JOB = "videos.replace"
+CUT_JOB = "videos.cut"
 OUTDATED_JOB = "videos.outdated"
 DELETED_JOB = "videos.deleted"
 PUBLISH_JOB = "videos.publish"
@@ -45,3 +46,8 @@ async def enqueue_pieces(jobs: Jobs, conn: Connection, id: UUID, run: int, piece
             soon = piece.name in (FIRST, SOUND)
             priority = SOON if soon else NEXT if piece.kind == STILLS else LATER
             await jobs.enqueue(conn, PIECE_JOB, Task(id, run, piece.name), priority=priority)
+
+
+async def enqueue_cut(jobs: Jobs, conn: Connection, id: UUID, run: int) -> None:
+    """Of what the row says."""
+    await jobs.enqueue(conn, CUT_JOB, Task(id, run), priority=SOON)

@@ -138,6 +138,34 @@ class Watchable(msgspec.Struct, frozen=True):
         return self.state in PLAYABLE
 
 
+class SourceKind(StrEnum):
+    """What a video can be cut of."""
+
+    BROADCAST = "broadcast"
+    VIDEO = "video"
+
+
+Kept = tuple[float, float]
+"""A stretch of what a video is cut of, s: from, to."""
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Of a clip, and of a draft that trims the video that it is to replace. keep: in the order of time."""
+
+    kind: SourceKind
+    id: UUID
+    keep: list[Kept]
+
+
+class ClipOf(msgspec.Struct, frozen=True):
+    """What a video is a clip of, which may be gone; start, end: s on its time."""
+
+    kind: SourceKind
+    id: UUID
+    start: float
+    end: float
+
+
 class Quota(msgspec.Struct, frozen=True):
     """What an account may still add. bytes and videos: left; seconds: the longest video."""
 
@@ -147,11 +175,13 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class VideoPlayback(msgspec.Struct, frozen=True):
-    """Absolute URLs. dash: null when it is encrypted for HLS alone. license: where EME's Clear Key asks for keys, null
+    """Absolute URLs. renew_in: ask for the video again after so many seconds, and go on with the new addresses; null:
+    these stay good. dash: null when it is encrypted for HLS alone. license: where EME's Clear Key asks for keys, null
     when it is not encrypted so."""
 
     hls: str
     dash: str | None
+    renew_in: float | None = None
     license: str | None = None
 
 
@@ -252,6 +282,7 @@ class VideoView(msgspec.Struct, frozen=True):
     liked: bool | None
     owner: VideoOwner
     broadcast_id: UUID | None
+    clip_of: ClipOf | None
     channel: str | None
     replacement: ReplacementView | None
     facts: dict[str, Any] | None

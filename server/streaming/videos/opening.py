@@ -39,6 +39,10 @@ class Door(Protocol):
         """What stands in the path of its media for somebody who may watch."""
         ...
 
+    def renew_in(self, grant: str) -> float | None:
+        """Seconds after which to ask for a new one; None: it stays good."""
+        ...
+
     def doubt(self, id: UUID) -> None:
         """How its media is handed out was changed; after the commit."""
         ...

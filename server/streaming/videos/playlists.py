@@ -57,11 +57,12 @@ class Assembly:
         async with self._database.transaction() as conn:
             planned = await work_store.plan(conn, id)
             kept = await work_store.stretches(conn, id)
+            mark = await work_store.mark(conn, id)
             pieces = await work_store.pieces(conn, id)
             captions = await captions_store.all_of(conn, id)
         if planned is None and kept is None:
             return None
-        files, renditions, seconds = await asyncio.to_thread(_made, planned, kept, pieces)
+        files, renditions, seconds = await asyncio.to_thread(_made, planned, kept, pieces, mark)
         if not files:
             return None
         if captions:
@@ -96,15 +97,15 @@ Packaged: TypeAlias = tuple[dict[str, bytes], list[Rendition], float]
 """Files, what can be played, seconds."""
 
 
-def _made(planned: str | None, kept: str | None, pieces: Sequence[Piece]) -> Packaged:
+def _made(planned: str | None, kept: str | None, pieces: Sequence[Piece], mark: str) -> Packaged:
     """In a thread: a long video has thousands of segments."""
     if kept is not None:
-        return _of_stretches(stretches_from_json(kept), pieces)
+        return _of_stretches(stretches_from_json(kept), pieces, mark)
     assert planned is not None
     return _of_plan(plan_from_json(planned), pieces)
 
 
-def _of_stretches(kept: Sequence[Stretch], pieces: Sequence[Piece]) -> Packaged:
+def _of_stretches(kept: Sequence[Stretch], pieces: Sequence[Piece], mark: str) -> Packaged:
     """Of a set whose segments were there already, with what was made beside them."""
     made: list[Made] = []
     for piece in pieces:
@@ -113,7 +114,9 @@ def _of_stretches(kept: Sequence[Stretch], pieces: Sequence[Piece]) -> Packaged:
         elif piece.result is not None and piece.kind == SOUND:
             made.append(msgspec.json.decode(piece.result, type=AudioResult).rendition)
     stretches = [stretch.joined(made) for stretch in kept]
-    renditions = [Rendition(rung.name, rung.width, rung.height, rung.bit_rate) for rung in described(stretches)]
+    renditions = [
+        Rendition(rung.name.removesuffix(mark), rung.width, rung.height, rung.bit_rate) for rung in described(stretches)
+    ]
     return package_stretches(stretches), renditions, sum(stretch.length for stretch in stretches)
 
 

@@ -121,6 +121,14 @@ class Videos:
         if video is not None and video.state in (VideoState.UPLOADING, VideoState.FAILED):
             await replacing.forget(conn, self._jobs, id)
 
+    async def remove(self, conn: Connection, id: UUID) -> int:
+        """As its owner deletes it; how many bytes are free then. Its objects go by a job."""
+        video = await store.lock(conn, id)
+        if video is None:
+            return 0
+        await replacing.forget(conn, self._jobs, id)
+        return video.source_bytes + video.stored_bytes
+
     # playback
 
     async def watchable(self, id: UUID) -> Watchable | None:

@@ -1,7 +1,7 @@
 """Sets of segments that others make, as videos: what clips and trims ask of videos. Owns nothing between calls.
 
 A video that is made so has a run as one that was uploaded has, and whoever works on it says so with its Task: what an
-older run says is not heard.
+older run says is not heard. A trim is a draft (see `replacing`) that is cut of the video it replaces.
 """
 
 from __future__ import annotations
@@ -12,26 +12,30 @@ from uuid import UUID
 
 import msgspec
 
-from media.vod import subtitles
 from media.vod.packaging import stretches_of
 from media.vod.plan import plan_from_json
+from media.vod.recorded import opus_alone
 from media.vod.results import AudioResult, ChunkResult
 from media.vod.stretches import Stretch, stretches_from_json, stretches_to_json
-from server.streaming.videos import captions_store, chapters, store, work_store
-from server.streaming.videos.errors import NotReady
-from server.streaming.videos.models import Chapter, Failure, Video, VideoState, Visibility
-from server.streaming.videos.work_store import PICTURE, SOUND, Piece, Task
+from server.streaming.videos import replacing, store, work_store
+from server.streaming.videos.jobs import enqueue_cut
+from server.streaming.videos.models import Cut, Failure, Kept, Video, Visibility
+from server.streaming.videos.work_store import PICTURE, SOUND, STILLS, Piece, Task
+from storage.jobs import Jobs
 from storage.postgres import Connection
-
-Kept = tuple[float, float]
-"""A stretch of a video that is kept, s: from, to."""
 
 
 class Sets:
+    def __init__(self, jobs: Jobs | None = None) -> None:
+        self._jobs = jobs or Jobs()
+
     # what there is
 
     async def get(self, conn: Connection, id: UUID) -> Video | None:
         return await store.get(conn, id)
+
+    async def lock(self, conn: Connection, id: UUID) -> Video | None:
+        return await store.lock(conn, id)
 
     async def stretches(self, conn: Connection, id: UUID) -> list[Stretch]:
         """What can be played of a video; nothing while there is none."""
@@ -39,22 +43,32 @@ class Sets:
         pieces = await work_store.pieces(conn, id)
         return await asyncio.to_thread(_stretches, planned, kept, pieces)
 
+    async def cut(self, conn: Connection, id: UUID) -> Cut | None:
+        """What it is cut of; None: of nothing."""
+        return await work_store.cut(conn, id)
+
     # a new one
 
     async def begin(
-        self, conn: Connection, owner_id: UUID, *, title: str, description: str, visibility: Visibility
-    ) -> Task:
+        self, conn: Connection, owner_id: UUID, cut: Cut, *, title: str, description: str, visibility: Visibility
+    ) -> UUID:
+        """A video that a job cuts."""
         id = await store.add(
             conn, owner_id, title=title, description=description, visibility=visibility, publish_at=None, longest=0
         )
-        return Task(id, await work_store.begin(conn, id))
+        await self._begun(conn, id, cut)
+        return id
 
-    async def begin_again(self, conn: Connection, video: Video) -> Task:
-        """Its media is to be replaced; what is there is played meanwhile. The row is locked by the caller. Raises
-        NotReady."""
-        if video.state is not VideoState.READY:
-            raise NotReady(f"It is {video.state}: wait until all that is made of it is there.")
-        return Task(video.id, await work_store.begin(conn, video.id))
+    async def begin_trim(self, conn: Connection, video: Video, cut: Cut) -> UUID:
+        """A draft that takes the place of what it is cut of. The row is locked by the caller. Raises NoSuchVideo,
+        NotReady, AlreadyReplacing."""
+        id = await replacing.begin(conn, self._jobs, video.owner_id, video.id)
+        await self._begun(conn, id, cut)
+        return id
+
+    async def _begun(self, conn: Connection, id: UUID, cut: Cut) -> None:
+        await work_store.set_cut(conn, id, cut)
+        await enqueue_cut(self._jobs, conn, id, await work_store.begin(conn, id))
 
     # the work
 
@@ -69,54 +83,24 @@ class Sets:
         return await work_store.copied(conn, task, share)
 
     async def put(
-        self,
-        conn: Connection,
-        task: Task,
-        stretches: Sequence[Stretch],
-        pieces: Sequence[Piece],
-        *,
-        stored: int,
-        mark: str = "",
+        self, conn: Connection, task: Task, stretches: Sequence[Stretch], keep: Sequence[Kept], *, stored: int
     ) -> None:
-        """Its segments are in its folder; stored: bytes of them. The row is locked by the caller."""
+        """Its segments are in its folder; stored: bytes of them. keep: what came of what was to be kept. What is still
+        to be made beside them is found out by `finishing`. The row is locked by the caller."""
+        cut = await work_store.cut(conn, task.id)
+        assert cut is not None
+        await work_store.set_cut(conn, task.id, msgspec.structs.replace(cut, keep=list(keep)))
         seconds = sum(stretch.length for stretch in stretches)
         encoded = (await asyncio.to_thread(stretches_to_json, stretches)).decode()
         await work_store.set_stretches(conn, task.id, encoded, duration=seconds)
-        await work_store.add_pieces(conn, task.id, pieces)
+        await work_store.set_work(conn, task.id, "[]")
+        await work_store.add_pieces(conn, task.id, pieces_lacking(stretches))
         await work_store.set_bytes(conn, task.id, source=0, stored=stored)
-        await work_store.set_mark(conn, task.id, mark)
-
-    async def move(self, conn: Connection, video: Video, keep: Sequence[Kept]) -> None:
-        """Captions and chapters go where what they belong to has gone. Chapters of the description are kept by hand
-        from then on, as its text does not change. keep: in the order of time."""
-        for captions in await captions_store.all_of(conn, video.id):
-            cues = await asyncio.to_thread(_moved_cues, captions.body, keep)
-            if cues:
-                await captions_store.put(
-                    conn,
-                    video.id,
-                    captions.language,
-                    label=captions.label,
-                    body=await asyncio.to_thread(subtitles.write, cues),
-                    cues=len(cues),
-                )
-            else:
-                await captions_store.delete(conn, video.id, captions.language)
-        before = video.chapters
-        if before is None:
-            before = chapters.of_description(video.description, video.duration)
-        if before:
-            await work_store.set_chapters(conn, video.id, _moved_chapters(before, keep, video.duration))
 
     async def fail(self, conn: Connection, task: Task, failure: Failure) -> None:
         """Nothing will come of it."""
         await work_store.fail(conn, task.id, failure)
         await store.add_event(conn, task.id, "failed", failure.message)
-
-    async def keep(self, conn: Connection, task: Task, failure: Failure) -> None:
-        """What was to replace it did not come about: it is as it was, and its owner is told why."""
-        await work_store.keep(conn, task.id, failure)
-        await store.add_event(conn, task.id, "not_trimmed", failure.message)
 
     async def happened(self, conn: Connection, id: UUID, kind: str, detail: str) -> None:
         await store.add_event(conn, id, kind, detail)
@@ -135,32 +119,7 @@ def _stretches(planned: str | None, kept: str | None, pieces: Sequence[Piece]) -
     return stretches_of(plan_from_json(planned), chunks, sounds[0] if sounds else None)
 
 
-def _moved_cues(body: str, keep: Sequence[Kept]) -> list[subtitles.Cue]:
-    cues = [
-        subtitles.Cue(start, end, cue.text, cue.settings)
-        for cue in subtitles.read(body)
-        for start, end in _moved(cue.start, cue.end, keep)[:1]
-    ]
-    return sorted(cues, key=lambda cue: (cue.start, cue.end))
-
-
-def _moved_chapters(before: Sequence[Chapter], keep: Sequence[Kept], duration: float) -> list[Chapter]:
-    """Those of which something is left. What is shown first belongs to a chapter too."""
-    ends = [*(chapter.start for chapter in before[1:]), duration]
-    left = [
-        Chapter(round(start, 3), chapter.title)
-        for chapter, until in zip(before, ends, strict=True)
-        for start, _ in _moved(chapter.start, until, keep)[:1]
-    ]
-    return [Chapter(0.0, left[0].title), *left[1:]] if left else []
-
-
-def _moved(start: float, end: float, keep: Sequence[Kept]) -> list[tuple[float, float]]:
-    """Where what was shown from start to end is shown now."""
-    spans, before = [], 0.0
-    for first, last in keep:
-        begin, until = max(start, first), min(end, last)
-        if until > begin:
-            spans.append((round(before + begin - first, 3), round(before + until - first, 3)))
-        before += last - first
-    return spans
+def pieces_lacking(stretches: Sequence[Stretch]) -> list[Piece]:
+    """Pictures to choose from, and AAC beside Opus; numbered as media.vod.recorded.beside has them."""
+    names = [STILLS, *(SOUND for _ in opus_alone(stretches))]
+    return [Piece(f"{kind}-{number}", kind, number, [], 1.0) for number, kind in enumerate(names)]

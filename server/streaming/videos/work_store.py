@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from server.streaming.videos.models import Chapter, Failure, Pictures, Rendition, VideoState
+from server.streaming.videos.models import Chapter, Cut, Failure, Pictures, Rendition, VideoState
 from storage.postgres import Connection
 
 PICTURE, SOUND, STILLS = "picture", "sound", "stills"
@@ -97,16 +97,6 @@ async def longest(conn: Connection, id: UUID) -> float:
     return float(await conn.fetchval("select longest from videos where id = $1", id) or 0)
 
 
-async def keep(conn: Connection, id: UUID, error: Failure) -> None:
-    """The new run came to nothing: what was there before it is all there still."""
-    await conn.execute(
-        "update videos set state = 'ready', progress = 1, error_code = $2, error = $3 where id = $1",
-        id,
-        error.code,
-        error.message,
-    )
-
-
 async def set_plan(conn: Connection, id: UUID, *, facts: str, plan: str, duration: float) -> None:
     await conn.execute(
         "update videos set facts = $2, plan = $3, duration = $4 where id = $1", id, facts, plan, duration
@@ -121,6 +111,11 @@ async def plan(conn: Connection, id: UUID) -> str | None:
 async def set_stretches(conn: Connection, id: UUID, stretches: str, *, duration: float) -> None:
     """JSON of media.vod.stretches: the video is made of segments that are in its folder already."""
     await conn.execute("update videos set stretches = $2, duration = $3 where id = $1", id, stretches, duration)
+
+
+async def mark(conn: Connection, id: UUID) -> str:
+    """In the names of its segments."""
+    return str(await conn.fetchval("select mark from videos where id = $1", id) or "")
 
 
 async def stretches(conn: Connection, id: UUID) -> str | None:
@@ -176,15 +171,20 @@ async def piece(conn: Connection, task: Task) -> Piece | None:
     return _piece(row) if row else None
 
 
+async def set_cut(conn: Connection, id: UUID, cut: Cut) -> None:
+    await conn.execute("update videos set cut = $2 where id = $1", id, msgspec.json.encode(cut).decode())
+
+
+async def cut(conn: Connection, id: UUID) -> Cut | None:
+    """What it is to be cut of, or was."""
+    found: str | None = await conn.fetchval("select cut from videos where id = $1", id)
+    return msgspec.json.decode(found, type=Cut) if found is not None else None
+
+
 async def set_chapters(conn: Connection, id: UUID, chapters: Sequence[Chapter]) -> None:
     """They have moved with what they belong to."""
     encoded = msgspec.json.encode(chapters).decode()
     await conn.execute("update videos set chapters = $2, version = version + 1 where id = $1", id, encoded)
-
-
-async def set_mark(conn: Connection, id: UUID, mark: str) -> None:
-    """In the names of its segments."""
-    await conn.execute("update videos set mark = $2 where id = $1", id, mark)
 
 
 async def pieces(conn: Connection, id: UUID) -> list[Piece]:

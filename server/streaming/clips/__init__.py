@@ -1,0 +1,1 @@
+"""Clips of broadcasts and videos, and trims of videos: segments copied, edges made anew."""
