@@ -3,8 +3,9 @@
 Sends a test picture in H.264 with a beep of Opus each second, at the moment when the picture turns white: so whoever
 plays it can tell how far sound and picture are apart. Says one line of JSON for each thing that is worth it. The line
 `stop` on its input ends the session by DELETE; being killed leaves it as a lost network does. --through: the UDP port
-of a network (tests.servers.lossy_network) by which the server is to be reached. --resize: seconds after which the
-picture has another size each time, as browsers do it when their network or machine is busy.
+of a network (tests.servers.lossy_network) by which the server is to be reached. Its lowest rows say which picture it
+is, in sixteen bits from left to right: so whoever has recorded it can tell what is missing. --resize: seconds after
+which the picture has another size each time, as browsers do it when their network or machine is busy.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tests.servers.lossy_network import through
 
 RATE, FPS, WIDTH, HEIGHT = 48_000, 15, 320, 180
 SMALL_WIDTH, SMALL_HEIGHT = 192, 108
+CODE_ROWS = 6
 BEEP = 0.1
 
 
@@ -54,6 +56,11 @@ class Picture(MediaStreamTrack):  # type: ignore[misc]
             dark = int(at * 40) % width
             line = bytes((16,)) * dark + bytes((60,)) * (luma.line_size - dark)
             luma.update(line * luma.height)
+        bits = b"".join([bytes((235 if self.count >> bit & 1 else 16,)) * (width // 16) for bit in range(15, -1, -1)])
+        written = bytearray(luma)
+        for row in range(height - CODE_ROWS, height):
+            written[row * luma.line_size : row * luma.line_size + len(bits)] = bits
+        luma.update(bytes(written))
         for plane in chroma:
             plane.update(bytes((128,)) * plane.buffer_size)
         frame.pts, frame.time_base = int(at * 90_000), fractions.Fraction(1, 90_000)
