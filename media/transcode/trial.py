@@ -12,7 +12,7 @@ from fractions import Fraction
 import msgspec
 
 from media.samples import VIDEO_TIMESCALE
-from media.transcode.hardware import Asked, Tried, encoder_of, pixels_of, told
+from media.transcode.encoders import Asked, Tried, encoder_of, pixels_of, told
 from media.transcode.inside import LENGTH, limit_child
 
 WIDTH, HEIGHT, PICTURES, KEY = 640, 360, 12, 5

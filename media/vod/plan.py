@@ -137,7 +137,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class ChunkRequest(msgspec.Struct, array_like=True):
-    """family: of the encoder in hardware (see media.transcode.hardware), "" for software."""
+    """family: of the encoder in hardware (see media.transcode.encoders), "" for software."""
 
     plan: Plan
     number: int

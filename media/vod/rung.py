@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from media.samples import VIDEO_TIMESCALE, Codec
-from media.transcode.hardware import encoder_of, pixels_of
-from media.transcode.hardware import told as told_hardware
+from media.transcode.encoders import encoder_of, pixels_of
+from media.transcode.encoders import told as told_hardware
 from media.vod.coded import sample, video_track
 from media.vod.cutter import Coded, Cutter
 from media.vod.plan import Chunk, Plan, RungPlan

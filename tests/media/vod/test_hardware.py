@@ -10,7 +10,8 @@ import av
 import pytest
 from msgspec.structs import replace
 
-from media.transcode.hardware import FAILURES, FAMILIES, Hardware, Tried, chosen, encoder_of, pixels_of, told
+from media.transcode.encoders import FAMILIES, Tried, chosen, encoder_of, pixels_of, told
+from media.transcode.hardware import FAILURES, Hardware
 from media.transcode.trial import trial
 from media.vod.engine import encode_chunk, probe
 from media.vod.errors import EngineFailed

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from media.transcode.encoders import FAMILIES
 from media.vod.errors import EngineFailed
 from tests.conftest import S3
 from tests.server.streaming.conftest import ServerProcess
@@ -25,12 +26,14 @@ class WorkerProcess(ServerProcess):
     arguments = ("-m", "server.worker")
 
 
+@pytest.mark.parametrize("settings", [{"video_encoder": "auto"}])
 async def test_a_file_becomes_playable_and_then_ready(studio: Studio, clip: Callable[[float], Path]) -> None:
     ada = await studio.person("ada")
     id = await studio.bring(ada, clip(4))
     await ada.call("PUT", f"/api/v1/videos/{id}/captions/en", {"text": SAID, "label": "English"})
     seen = await studio.until(ada, id, "ready")
     assert seen["progress"] == 1
+    assert studio.wiring.vod.describe()["encoder"] in ("software", *FAMILIES)  # tried, and one of them did it
     assert [one["name"] for one in seen["renditions"]] == ["240p", "360p"]
     assert seen["duration"] == 4
     assert (seen["facts"]["width"], seen["facts"]["video_codec"]) == (640, "h264")
