@@ -141,6 +141,10 @@ class Server:
         body = {"email": f"{name}@example.org", "username": name, "password": secrets.token_hex(12)}
         return str(self.call("POST", "/api/v1/auth/register", body)["access_token"])
 
+    def register_many(self, count: int) -> list[str]:
+        with ThreadPoolExecutor(4) as several:
+            return list(several.map(lambda _: self.register(), range(count)))
+
     def prepare(self, title: str) -> Prepared:
         """A user of its own with a broadcast that is ready for a push."""
         token = self.register()

@@ -26,11 +26,14 @@ HERE = Path(__file__).parent
 TEXT_BYTES = 200
 PUBLISHERS = 64  # in turn, so that no single one meets its rate limit
 OURS, TICKED, DEFLATED = "social-flow", "social-flow, 50 ms tick", "social-flow, deflate"
+NAMED = "social-flow, signed in, who is there"
+PEOPLE = 1000  # different ones; with more connections each has several
+ROUNDS = 7  # seconds in which presence has told and read everybody a few times
 FLOOR, SAME_FLOOR = "C floor", "C floor, our bytes"
 ONCE, NAIVE = "bare aiohttp, once", "bare aiohttp, naive"
 STARLETTE, WEBSOCKETS = "Starlette + uvicorn", "websockets, broadcast"
 NODE, NODE_DEFLATED, SOCKETIO = "Node ws", "Node ws, deflate", "socket.io"
-SERVERS = (OURS, TICKED, FLOOR, SAME_FLOOR, ONCE, NAIVE, WEBSOCKETS, STARLETTE, NODE, SOCKETIO)
+SERVERS = (OURS, TICKED, NAMED, FLOOR, SAME_FLOOR, ONCE, NAIVE, WEBSOCKETS, STARLETTE, NODE, SOCKETIO)
 WITH_DEFLATE = (OURS, DEFLATED, NODE, NODE_DEFLATED)
 SETTINGS = {"CHAT_INTERVAL": "0", "CHAT_BURST": "1000000"}
 
@@ -78,7 +81,7 @@ Results = dict[tuple[float, str], Fan]
 
 def run(plan: Plan, folder: Path) -> None:
     wsload = compiled("wsload")
-    makers = {name: make for name, make in servers().items() if name in plan.servers}
+    makers = {name: make for name, make in servers(plan.subscribers).items() if name in plan.servers}
     results: Results = {}
     for number in range(plan.runs):
         for name, make in makers.items():
@@ -108,13 +111,14 @@ def chosen(words: str) -> tuple[str, ...]:
     return names
 
 
-def servers() -> dict[str, Callable[[ExitStack, Path], Room]]:
+def servers(subscribers: int) -> dict[str, Callable[[ExitStack, Path], Room]]:
     bare = [sys.executable, "-m", "bench.peers.ws_aiohttp"]
     floor = [str(compiled("wsfloor"))]
     python = str(peers_python())
     makers: dict[str, Callable[[ExitStack, Path], Room]] = {
         OURS: ours,
         TICKED: lambda undo, here: ours(undo, here, SOCKET_TICKS="live=50"),
+        NAMED: lambda undo, here: named(undo, here, subscribers),
         DEFLATED: lambda undo, here: deflated(ours(undo, here, SOCKET_COMPRESS_ABOVE="1")),
         FLOOR: lambda undo, here: peer(undo, here, floor),
         SAME_FLOOR: lambda undo, here: peer(undo, here, floor),
@@ -129,6 +133,20 @@ def servers() -> dict[str, Callable[[ExitStack, Path], Room]]:
         makers[NODE_DEFLATED] = lambda undo, here: deflated(peer(undo, here, node, "deflate", node_path=modules))
         makers[SOCKETIO] = lambda undo, here: spoken(peer(undo, here, socketio, node_path=modules))
     return makers
+
+
+def named(undo: ExitStack, here: Path, subscribers: int) -> Room:
+    """Every connection is of somebody, and looks at who is there."""
+    server = undo.enter_context(Server(here, SETTINGS, cpu=SERVER_CPU, database_cpu=CLIENT_CPU))
+    live = server.prepare("The room")
+    firsts = here / "firsts"
+    tokens = server.register_many(min(PEOPLE, subscribers))
+    firsts.write_text("".join(f'{{"type":"authenticate","id":1,"token":"{token}"}}\n' for token in tokens))
+    words = ["-A", str(firsts), "-i", str(ROUNDS)]
+    words += ["-j", json.dumps({"type": "subscribe", "id": 2, "channel": live.channel, "presence": True})]
+    words += ["-w", '"recovered"']
+    words += ["-f", json.dumps({"type": "publish", "id": 3, "channel": live.channel, "data": {"text": "%s"}})]
+    return Room(server.http_port, lambda memory: server.cost(memory=memory), server.database_cost, words)
 
 
 def ours(undo: ExitStack, here: Path, **settings: str) -> Room:
@@ -171,10 +189,12 @@ def load(wsload: Path, room: Room, plan: Plan, name: str, size: int, results: Re
     idle = room.cost(True)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None and child.stderr is not None  # noqa: PT018 one fact for the type checker
-        connected = before = stored = Cost()
+        connected = resting = before = stored = Cost()
         for line in child.stdout:
             if line.startswith("connected"):
-                connected = room.cost(True)
+                connected = room.cost(False)
+            elif line.startswith("idle"):
+                resting = room.cost(True)
             elif line.startswith("begin"):
                 before, stored = room.cost(False), room.database()
             elif line.startswith("{"):
@@ -194,7 +214,7 @@ def load(wsload: Path, room: Room, plan: Plan, name: str, size: int, results: Re
                 fan.p99.append(report["p99"])
                 fan.load.append(report["cores"])
                 fan.size.append(report["bytes"] / delivered)
-                fan.memory.append(1000 * (connected.rss - idle.rss) / plan.subscribers)
+                fan.memory.append(1000 * (resting.rss - idle.rss) / plan.subscribers)
                 fan.connecting.append(1000 * connected.since(idle).cpu / plan.subscribers)
         complaint = child.stderr.read().strip()
     if child.returncode or waiting:
@@ -223,9 +243,10 @@ def show(results: Results, plan: Plan) -> None:
     say()
     for rate in plan.rates:
         compare(results, plan, rate)
-    if (mine := results.get((plan.rates[0], OURS))) and (bare := results.get((plan.rates[0], NAIVE))):
-        above = statistics.median(mine.memory) - statistics.median(bare.memory)
-        verdict("memory of a connection above bare aiohttp's", above, 4.0, most=True, unit=" kB")
+    for name in (OURS, NAMED):
+        if (mine := results.get((plan.rates[0], name))) and (bare := results.get((plan.rates[0], NAIVE))):
+            above = statistics.median(mine.memory) - statistics.median(bare.memory)
+            verdict(f"memory of a connection of {name} above bare aiohttp's", above, 4.0, most=True, unit=" kB")
 
 
 def compare(results: Results, plan: Plan, rate: float) -> None:
@@ -238,7 +259,7 @@ def compare(results: Results, plan: Plan, rate: float) -> None:
             verdict(f"CPU a delivery over that of {name}, {how(rate)}", ratio(mine.cpu, floor.cpu), aim, most=True)
     for name in plan.servers:
         other = results.get((rate, name))
-        if other is not None and name not in (OURS, FLOOR, SAME_FLOOR):
+        if other is not None and name not in (OURS, NAMED, FLOOR, SAME_FLOOR):
             share = ratio(other.cpu, mine.cpu)
             say(f"  CPU a delivery of {name} over ours, {how(rate)}: {share:.2f}")
     taken = results.get((rate, FLOOR))

@@ -1,7 +1,7 @@
 /* wsload: many WebSocket connections to one room, some of which publish in turn; one epoll loop, one thread.
  *
  *   wsload -p PORT -u PATH -n CONNECTIONS -k PUBLISHERS -t SECONDS [-r RATE,RATE,…] [-s BYTES]
- *          [-a TEXT] [-j TEXT -w WORD] [-f FORMAT] [-b WARM-UP] [-d]
+ *          [-a TEXT | -A FILE] [-j TEXT -w WORD] [-f FORMAT] [-b WARM-UP] [-i IDLE] [-d]
  *
  * -r messages a second, one load after another; 0: the next message goes out when every connection has the last one
  *    (closed loop)
@@ -9,8 +9,8 @@
  * -w a connection is ready when a frame with this word came      -f the text goes where %s is
  * -d offer permessage-deflate. Compressed frames are not unpacked: each is taken for a delivery of the newest message
  *
- * A delivery is a text frame with the mark "t=<ns>;" that is no acknowledgement. Prints a line `connected`, and for
- * each load a line `begin` when the measured time starts and one line of JSON at its end. Ends by itself, at the latest
+ * A delivery is a text frame with the mark "t=<ns>;" that is no acknowledgement. Prints a line `connected`, a line `idle` once it
+ * has been so, and for each load a line `begin` when the measured time starts and one line of JSON at its end. Ends by itself, at the latest
  * after the time asked for and two minutes. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -46,7 +46,9 @@ static const char *words[] = {
 enum { WORDS = sizeof words / sizeof *words };
 static int count = 1000, publishers = 1, ready, port, size = 200, waiting;
 static int loads = 1, deflate;
-static double seconds = 4, rates[LOADS], warm = 1;
+static double seconds = 4, rates[LOADS], warm = 1, idle = 0.5;
+static char **firsts;
+static size_t first_count;
 static const char *path = "/ws", *authenticate, *join, *ready_word, *format = "%s";
 static uint32_t bins[BINS];
 static uint64_t deliveries, delivered_ever, received_bytes, since_last, longest, errors, compressed, last_sent;
@@ -143,7 +145,9 @@ static void on_frame(struct connection *c, int opcode, int packed, unsigned char
 }
 
 static void on_upgraded(struct connection *c) {
-    if (authenticate && c - connections < publishers) send_frame(c->fd, 1, authenticate, strlen(authenticate));
+    const char *first = first_count ? firsts[(c - connections) % first_count]
+                        : c - connections < publishers ? authenticate : NULL;
+    if (first) send_frame(c->fd, 1, first, strlen(first));
     if (join) {
         c->state = JOINING;
         send_frame(c->fd, 1, join, strlen(join));
@@ -240,6 +244,20 @@ static double own_cpu(void) {
     return used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
+static void read_firsts(const char *name) {
+    FILE *file = fopen(name, "r");
+    if (!file) fail(name);
+    char *line = NULL;
+    size_t room = 0;
+    for (ssize_t length; (length = getline(&line, &room, file)) > 0;) {
+        if (line[length - 1] == '\n') line[--length] = 0;
+        firsts = realloc(firsts, (first_count + 1) * sizeof *firsts);
+        firsts[first_count++] = strdup(line);
+    }
+    free(line);
+    fclose(file);
+}
+
 static void read_rates(char *text) {
     loads = 0;
     for (char *part = strtok(text, ","); part && loads < LOADS; part = strtok(NULL, ",")) rates[loads++] = atof(part);
@@ -287,7 +305,7 @@ static uint64_t run(int epoll, double rate, uint64_t sent) {
 }
 
 int main(int argc, char **argv) {
-    for (int option; (option = getopt(argc, argv, "p:u:n:k:t:r:s:a:j:w:f:b:d")) != -1;) switch (option) {
+    for (int option; (option = getopt(argc, argv, "p:u:n:k:t:r:s:a:A:j:w:f:b:i:d")) != -1;) switch (option) {
         case 'p': port = atoi(optarg); break;
         case 'u': path = optarg; break;
         case 'n': count = atoi(optarg); break;
@@ -296,19 +314,21 @@ int main(int argc, char **argv) {
         case 'r': read_rates(optarg); break;
         case 's': size = atoi(optarg); break;
         case 'a': authenticate = optarg; break;
+        case 'A': read_firsts(optarg); break;
         case 'j': join = optarg; break;
         case 'w': ready_word = optarg; break;
         case 'f': format = optarg; break;
         case 'b': warm = atof(optarg); break;
+        case 'i': idle = atof(optarg); break;
         case 'd': deflate = 1; break;
         default: return 2;
     }
-    if (count < 1 || publishers < 1 || publishers > count || size < 24 || size > 4000 || seconds > 120 || loads < 1 ||
+    if (count < 1 || publishers < 1 || publishers > count || size < 24 || size > 4000 || seconds > 120 || idle > 60 || loads < 1 ||
         !strstr(format, "%s") || (join && !ready_word)) {
         fprintf(stderr, "wsload: these arguments do not go together\n");
         return 2;
     }
-    alarm((unsigned)(loads * (seconds + warm + 5)) + 120);
+    alarm((unsigned)(loads * (seconds + warm + 5) + idle) + 120);
     int epoll = epoll_create1(0);
     connections = calloc(count, sizeof *connections);
     uint64_t started = now(), sent = 0;
@@ -319,7 +339,9 @@ int main(int argc, char **argv) {
     while (ready < count) pump(epoll, 50);
     printf("connected {\"seconds\":%.3f}\n", (now() - started) / 1e9);
     fflush(stdout);
-    for (uint64_t until = now() + 500000000; now() < until;) pump(epoll, 20);
+    for (uint64_t until = now() + (uint64_t)(idle * 1e9); now() < until;) pump(epoll, 20);
+    printf("idle\n");
+    fflush(stdout);
     for (int load = 0; load < loads; load++) {
         sent = run(epoll, rates[load], sent);
         drain(epoll, sent);
