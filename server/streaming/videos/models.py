@@ -329,7 +329,7 @@ class ViewView(msgspec.Struct, frozen=True):
 
 
 class DeletedView(msgspec.Struct, frozen=True):
-    """freed_bytes: what the account's quota has back; the objects go within moments."""
+    """freed_bytes: of the file and of what was made of it; the objects go within moments."""
 
     id: UUID
     freed_bytes: int
