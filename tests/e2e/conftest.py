@@ -44,6 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         "RATE_LIMIT_WRITE": "100000/minute",
         "RECONNECT_WINDOW": "4",
         "THUMBNAIL_SECONDS": "2",
+        "GRANT_SECONDS": "9",
     }
     log = (folder / "log").open("w+")
     process = subprocess.Popen(
