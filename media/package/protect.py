@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from media.package.sample_entries import box, full_box
-from media.protocols.cenc import BLOCK, IV_BYTES, Subsample, can_protect, encrypt, subsamples
+from media.protocols.cenc import BLOCK, IV_BYTES, Encryption, Subsample, can_protect, subsamples
 from media.protocols.errors import MediaError
 from media.samples import Codec
 
@@ -181,6 +181,7 @@ def _protected_moof(
     if moof + offset != mdat + 8 or sum(sizes) != _size(segment, mdat) - 8:
         raise MediaError("a fragment's samples are not its payload")
     view, place = memoryview(segment), mdat + 8
+    encryption = Encryption(key.secret)
     samples: list[bytes] = []
     about: list[bytes] = []
     split = False
@@ -190,7 +191,7 @@ def _protected_moof(
         parts = subsamples(form.codec, form.length_size, sample)
         split = parts is not None
         about.append(iv if parts is None else iv + _told(parts))
-        samples.append(encrypt(key.secret, iv, sample, parts))
+        samples.append(encryption.sample(iv, sample, parts))
         place += size
     if split:
         saiz = full_box(b"saiz", 0, 0, struct.pack(">BI", 0, len(about)), bytes(map(len, about)))

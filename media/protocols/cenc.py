@@ -53,22 +53,29 @@ def subsamples(codec: Codec, length_size: int, sample: bytes | memoryview) -> li
     return [(rest, len(sample) - rest)]
 
 
-def encrypt(key: bytes, iv: bytes, sample: bytes | memoryview, parts: Sequence[Subsample] | None) -> bytes:
-    """The sample as it is stored; to decrypt is the same. parts: see `subsamples`."""
-    cipher = Cipher(AES(key), CTR(iv + bytes(BLOCK - IV_BYTES))).encryptor()
-    if parts is None:
-        return cipher.update(sample)
-    # one run of the counter over all that is encrypted of a sample (9.5.1)
-    out: list[bytes | memoryview] = []
-    view = memoryview(sample)
-    at = 0
-    for clear, secret in parts:
-        out.append(view[at : at + clear])
-        at += clear
-        if secret:
-            out.append(cipher.update(view[at : at + secret]))
-            at += secret
-    return b"".join(out)
+class Encryption:
+    """With one key; to decrypt is the same."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = Cipher(AES(key), CTR(bytes(BLOCK))).encryptor()
+
+    def sample(self, iv: bytes, sample: bytes | memoryview, parts: Sequence[Subsample] | None) -> bytes:
+        """As it is stored. parts: see `subsamples`."""
+        cipher = self._cipher
+        cipher.reset_nonce(iv + bytes(BLOCK - IV_BYTES))
+        if parts is None:
+            return cipher.update(sample)
+        # one run of the counter over all that is encrypted of a sample (9.5.1)
+        out: list[bytes | memoryview] = []
+        view = memoryview(sample)
+        at = 0
+        for clear, secret in parts:
+            out.append(view[at : at + clear])
+            at += clear
+            if secret:
+                out.append(cipher.update(view[at : at + secret]))
+                at += secret
+        return b"".join(out)
 
 
 def _units(codec: Codec, length_size: int, sample: bytes | memoryview) -> list[tuple[int, bool]] | None:
