@@ -19,3 +19,6 @@ class Visibility(StrEnum):
 
 OPEN = (Visibility.PUBLIC, Visibility.UNLISTED)
 """Who has the address may watch."""
+
+PUBLIC_GRANT = "p"
+"""Stands in the path of its media, where nobody needs a grant of his own."""

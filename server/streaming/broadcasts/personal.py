@@ -18,6 +18,7 @@ from server.streaming.broadcasts.live import prefix
 from server.streaming.broadcasts.models import Broadcast
 from server.streaming.broadcasts.service import DELETED_JOB
 from server.streaming.channels import store as channels
+from server.streaming.visibility import OPEN, PUBLIC_GRANT
 from storage.jobs import Jobs
 from storage.objects import ObjectStore
 from storage.postgres import Connection, Database
@@ -90,11 +91,13 @@ class StreamingData:
             yield [self._view(broadcast) for broadcast in broadcasts]
 
     def _view(self, broadcast: Broadcast) -> dict[str, Any]:
-        media = f"{self._base_url}/live/{broadcast.id}/p"
+        """With addresses that stay good: of what is not for everybody that is the page alone, which signs one in."""
+        media = f"{self._base_url}/live/{broadcast.id}/{PUBLIC_GRANT}" if broadcast.visibility in OPEN else None
         return {
             **msgspec.structs.asdict(broadcast),
-            "recording_url": f"{media}/recording.m3u8" if broadcast.recording is not None else None,
-            "thumbnail_url": f"{media}/thumb.jpg" if broadcast.thumbnail else None,
+            "page_url": f"{self._base_url}/watch/{broadcast.id}",
+            "recording_url": f"{media}/recording.m3u8" if media and broadcast.recording is not None else None,
+            "thumbnail_url": f"{media}/thumb.jpg" if media and broadcast.thumbnail else None,
         }
 
     async def _events(self, user_id: UUID) -> AsyncIterator[Sequence[Any]]:

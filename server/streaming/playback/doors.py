@@ -9,9 +9,9 @@ from server.kit.auth import Caller
 from server.kit.problems import Problem
 from server.streaming.playback.errors import NotForYou
 from server.streaming.playback.rights import Rights
-from server.streaming.playback.subjects import PUBLIC_GRANT, Kind, Subject
+from server.streaming.playback.subjects import Kind, Subject
 from server.streaming.playback.visibility import Watched
-from server.streaming.visibility import OPEN
+from server.streaming.visibility import OPEN, PUBLIC_GRANT
 
 
 class Door:

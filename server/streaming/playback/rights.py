@@ -22,8 +22,9 @@ from uuid import UUID
 from server.kit.auth import Caller
 from server.streaming.playback.errors import NotForYou
 from server.streaming.playback.grants import Grant, Grants
-from server.streaming.playback.subjects import PUBLIC_GRANT, Kind, Source, Subject
+from server.streaming.playback.subjects import Kind, Source, Subject
 from server.streaming.playback.visibility import Visibility
+from server.streaming.visibility import PUBLIC_GRANT
 from storage.postgres.database import AWAY
 
 log = logging.getLogger(__name__)

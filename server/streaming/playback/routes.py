@@ -17,10 +17,11 @@ from server.streaming.broadcasts.director import Director
 from server.streaming.broadcasts.live import Live, prefix
 from server.streaming.playback.response import CORS, IMMUTABLE, PREFLIGHT, Head, MediaResponse, cache_control, say
 from server.streaming.playback.rights import Refusal, Rights
-from server.streaming.playback.subjects import GRANT_CHECK, PUBLIC_GRANT, Kind, Subject
+from server.streaming.playback.subjects import GRANT_CHECK, Kind, Subject
 from server.streaming.playback.thumbnails import NAME as THUMBNAIL
 from server.streaming.playback.thumbnails import Thumbnails
 from server.streaming.playback.viewers import Viewers
+from server.streaming.visibility import PUBLIC_GRANT
 from storage.objects.spool import Spool
 from storage.postgres.database import AWAY
 

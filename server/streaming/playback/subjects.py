@@ -11,9 +11,6 @@ from uuid import UUID
 from server.streaming.protection.models import Protection
 from server.streaming.visibility import OPEN
 
-PUBLIC_GRANT = "p"
-"""Stands in the path where nobody needs a grant of his own."""
-
 GRANT_CHECK = "grant"
 """Below a grant, in place of a file: answers 204 while the grant is good. For caches that keep one copy for all."""
 

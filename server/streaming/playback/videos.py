@@ -18,9 +18,10 @@ from server.streaming.playback.files import NAME, TYPES, File
 from server.streaming.playback.ranges import NotSatisfiable, named, range_of
 from server.streaming.playback.response import CORS, IMMUTABLE, PREFLIGHT, cache_control, say
 from server.streaming.playback.rights import Refusal, Rights
-from server.streaming.playback.subjects import GRANT_CHECK, PUBLIC_GRANT, Kind, Subject
+from server.streaming.playback.subjects import GRANT_CHECK, Kind, Subject
 from server.streaming.protection import licenses
 from server.streaming.protection.models import Scheme
+from server.streaming.visibility import PUBLIC_GRANT
 from storage.objects import StoreError
 from storage.postgres.database import AWAY
 

@@ -45,6 +45,8 @@ async def test_everything_of_a_person_and_nothing_of_others(here: Place) -> None
     await ada.call("PUT", ME + "/avatar", data=PICTURE)
     await ada.call("POST", "/api/v1/live/key")
     own, others = await live(ada, "My marzipan"), await live(bob, "Bob's liquorice")
+    facts = """'{"duration": 1.0, "bytes": 5000, "segments": 1}'"""
+    await here.sql(f"update broadcasts set recording = {facts}, visibility = 'private' where id = '{own}'")
     await here.wiring.objects.put(f"live/{own}/v1.m4s", b"media" * 1000, "video/iso.segment")
     await says(ada, others, "I say marzipan")
     await says(bob, others, "I say liquorice")
@@ -59,7 +61,10 @@ async def test_everything_of_a_person_and_nothing_of_others(here: Place) -> None
     assert read["account/profiles.json"][0]["bio"] == "a bio of marzipan"
     assert read["account/sessions.json"][0]["user_agent"] == "Browser-of-ada"
     assert [line["event"] for line in read["account/security_log.json"]][-1] == "account.registered"
-    assert read["streaming/broadcasts.json"][0]["title"] == "My marzipan"
+    broadcast = read["streaming/broadcasts.json"][0]
+    assert broadcast["title"] == "My marzipan"
+    # no address of what is not for everybody but the page, which asks who one is
+    assert (broadcast["recording_url"], broadcast["page_url"].rpartition("/")[2]) == (None, own)
     assert [message["text"] for message in read["chat/messages.json"]] == ["I say marzipan"]
     assert files["account/avatar-64.webp"].startswith(b"RIFF")
     assert not any(name.startswith("media/") for name in files)
