@@ -95,10 +95,15 @@ class Channel:
         self._beyond = (self._viewers.keys() | self.newcomers) - keys
 
     def add(self, session: Session) -> None:
-        """The session has been told everything up to `offset`."""
-        self._holders.setdefault(session.codec, {})[session] = None
+        """The session has been told everything up to `offset`, perhaps not for the first time."""
+        again = self.holds(session)
+        if again:
+            self.outbox.leave(session)  # what is being written it knows as well
         self.outbox.join(session)
-        session.channels.add(self.name)
+        if again:
+            return
+        self._holders.setdefault(session.codec, {})[session] = None
+        session.channels += (self.name,)
         viewer = session.viewer
         self.newcomers.add(viewer)
         self._viewers[viewer] = self._viewers.get(viewer, 0) + 1
@@ -106,7 +111,7 @@ class Channel:
             self._beyond.add(viewer)
 
     def remove(self, session: Session) -> bool:
-        session.channels.discard(self.name)
+        session.channels = tuple(name for name in session.channels if name != self.name)
         group = self._holders.get(session.codec)
         if group is None or session not in group:
             return False

@@ -78,45 +78,52 @@ class Sockets:
                 return problem(
                     400, "unsupported_version", f"None of the offered subprotocols is known. Offer one of: {known}."
                 )
-            return await self._converse(request, codec, token, address)
+            # all in one coroutine: each is memory for every connection
+            socket = self._socket(request, codec)
+            viewer = self.roster.viewer_of(request)
+            await socket.prepare(request)
+            transport = request.transport
+            if transport is None:
+                return socket
+            session = self._session(transport, socket, codec, viewer, address)
+            self.roster.enter(session)
+            try:
+                await self._greet(session, token)
+                self._hub.connect(session)
+                if self.roster.closing:
+                    session.end(CloseCode.RECONNECT_ELSEWHERE)
+                await self._read(session, socket)
+            finally:
+                self.roster.leave(session)
+            return socket
         finally:
             self.roster.give_back(address)
 
-    async def _converse(self, request: web.Request, codec: Codec, token: str, address: str) -> web.StreamResponse:
-        roster, options = self.roster, self.roster.options
-        socket = web.WebSocketResponse(
+    def _socket(self, request: web.Request, codec: Codec) -> web.WebSocketResponse:
+        options = self.roster.options
+        return web.WebSocketResponse(
             autoclose=False,
             autoping=False,  # pings are answered through the session's own writer, which never waits
             protocols=(codec.subprotocol,) if "Sec-WebSocket-Protocol" in request.headers else (),
             compress=options.compress_above > 0,
             max_msg_size=options.max_message + 1,  # aiohttp refuses what is just as large
         )
-        viewer = roster.viewer_of(request)
-        await socket.prepare(request)
-        transport = request.transport
-        if transport is None:
-            return socket
+
+    def _session(
+        self, transport: asyncio.Transport, socket: web.WebSocketResponse, codec: Codec, viewer: str, address: str
+    ) -> Session:
+        options = self.roster.options
         transport.set_write_buffer_limits(0)
-        session = Session(
+        return Session(
             transport,
             self._deflated[codec] if socket.compress == _WHOLE_WINDOW else codec,
             viewer=viewer,
             address=address,
             buffer=options.buffer,
             quota=Bucket(options.burst, options.interval),
-            now=roster.clock(),
-            finish=roster.finish,
+            now=self.roster.clock(),
+            finish=self.roster.finish,
         )
-        roster.enter(session)
-        try:
-            await self._greet(session, token)
-            self._hub.connect(session)
-            if roster.closing:
-                session.end(CloseCode.RECONNECT_ELSEWHERE)
-            await self._read(session, socket)
-        finally:
-            roster.leave(session)
-        return socket
 
     async def _greet(self, session: Session, token: str) -> None:
         good = not token or await self.roster.dialogue.sign_in(session, token)

@@ -231,6 +231,22 @@ async def test_several_sockets_of_one_viewer_count_once(feature: Feature, tokens
         assert node.hub.viewers(CHANNEL) == {"w"}
 
 
+async def test_who_subscribes_again_is_there_once_and_gone_once(feature: Feature, tokens: Tokens) -> None:
+    node = Node(feature, tokens, hub_options=QUICK)
+    async with running(node):
+        client, other = await node.connect(viewer="one"), await node.connect(viewer="two")
+        await other.ask("subscribe", channel=CHANNEL)
+        node.say(CHANNEL, 0)
+        for presence in (False, True, False):
+            ack = await client.ask("subscribe", channel=CHANNEL, presence=presence, since={"epoch": "1", "offset": 0})
+            assert (ack["viewers"], [item["offset"] for item in ack["messages"]]) == (2, [1])
+        node.say(CHANNEL, 1)
+        assert await all_hear(client, CHANNEL, 1) == [2]
+        await client.ask("unsubscribe", channel=CHANNEL)
+        channel = node.hub._channels[CHANNEL]
+        assert (channel.viewer_keys(), channel.holders()) == ({"two"}, 1)
+
+
 async def test_the_product_s_count_goes_before_ours_and_is_told_on_change_only(node: Node) -> None:
     client = await node.connect()
     await client.ask("subscribe", channel=CHANNEL)
