@@ -15,12 +15,12 @@ from tests.support import eventually
 @pytest.mark.timeout(300)
 async def test_what_was_broadcast_plays_as_a_video(browser: Browser, place: Place, ffmpeg: str) -> None:
     owner = await place.register("keeps")
-    started = await place.call("POST", "/api/v1/live/start", {"title": "Two halves"}, owner.token)
+    started = await place.call("POST", "/live/start", {"title": "Two halves"}, owner.access_token)
     id, url = started["id"], started["ingest"]["rtmp"]
 
     async def state(wanted: str) -> Any:
         async def there() -> Any:
-            shown = await place.call("GET", f"/api/v1/live/{id}")
+            shown = await place.call("GET", f"/live/{id}")
             return shown if shown["state"] == wanted else None
 
         return await eventually(there, within=60, what=f"the broadcast is {wanted}")
@@ -30,7 +30,7 @@ async def test_what_was_broadcast_plays_as_a_video(browser: Browser, place: Plac
             await state("live")
             await asyncio.sleep(3)  # so much is recorded
         await state("interrupted")
-    await place.call("POST", "/api/v1/live/end", {"stream_id": id}, owner.token)
+    await place.call("POST", "/live/end", {"stream_id": id}, owner.access_token)
 
     context = await browser.new_context()
     watch = await window(context, f"{place.http}/watch/{id}")

@@ -22,20 +22,8 @@ async def clip(ffmpeg: str, folder: Path, *, seconds: float = 4, name: str = "Th
     """What can hardly be called a film."""
     path = folder / f"{name}.mp4"
     sources = ["-f", "lavfi", "-i", "testsrc2=size=426x240:rate=25", "-f", "lavfi", "-i", "sine=frequency=440"]
-    coding = [
-        "-t",
-        str(seconds),
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-g",
-        "50",
-        "-pix_fmt",
-        "yuv420p",
-        "-c:a",
-        "aac",
-    ]
+    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    cut = ["-t", str(seconds)]
     process = await asyncio.create_subprocess_exec(ffmpeg, "-loglevel", "error", *sources, *coding, *cut, str(path))
     assert await process.wait() == 0
     return path

@@ -11,6 +11,7 @@ import { onChange } from './session.js';
 import { Socket } from './socket.js';
 
 const LOOK_AGAIN = 10_000;
+const VIDEO_WITHIN = 600_000;
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const player = new Player($('player'));
 const socket = new Socket();
@@ -42,6 +43,7 @@ function paint() {
   setText($('since'), times || '');
   $('as-video').hidden = !broadcast.video;
   if (broadcast.video) $('as-video').href = `/video/${broadcast.video}`;
+  $('clip').hidden = !playing;
   paintViewers(broadcast.viewers ?? 0);
 }
 
@@ -69,7 +71,9 @@ async function look() {
   await act();
   // the socket tells changes at once; this is for when it cannot
   const wait = socket.ready ? 3 * LOOK_AGAIN : LOOK_AGAIN / 2;
-  if (broadcast.state !== 'ended' || playing !== 'recording') looking = setTimeout(look, wait);
+  // of one that has just ended a video is being made
+  const more = !broadcast.video && Date.now() - Date.parse(broadcast.ended_at) < VIDEO_WITHIN;
+  if (broadcast.state !== 'ended' || playing !== 'recording' || more) looking = setTimeout(look, wait);
   return undefined;
 }
 
@@ -148,6 +152,7 @@ function over() {
 
 async function watchLive() {
   playing = 'live';
+  $('clip').hidden = false;
   sawLive = true;
   const first = await join();
   const playback = first?.playback ?? broadcast.playback;
@@ -187,6 +192,7 @@ function ended(recording) {
 async function watchRecording() {
   const renew = async () => ({ hls: (await api('GET', `/live/${id}`)).recording?.hls });
   playing = 'recording';
+  $('clip').hidden = false;
   player.note('');
   paint();
   await player.open(broadcast.recording.hls, { live: false, renew, gone: () => player.say('The recording is gone', 'It was deleted.') });
@@ -208,3 +214,8 @@ setInterval(() => { if (broadcast && !document.hidden) paint(); }, 30_000);
 addEventListener('pagehide', () => player.engine?.seats?.release());
 addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
 look();
+
+$('clip').addEventListener('click', async () => {
+  const { openClip } = await import('./clip.js');
+  openClip({ kind: 'live', id, player, title: broadcast?.title });
+});
