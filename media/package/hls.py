@@ -258,12 +258,14 @@ def moment(at: float) -> str:
 
 
 class Listed(NamedTuple):
-    """A rendition in a multivariant playlist: what it is, its media playlist, and its bit rates in bit/s."""
+    """A rendition in a multivariant playlist: what it is, its media playlist, and its bit rates in bit/s. codecs: all
+    that are in it, where these are more than one (4.4.6.2)."""
 
     init: Init
     uri: str
     peak: int
     average: int
+    codecs: tuple[str, ...] = ()
 
 
 def multivariant(listed: Sequence[Listed], peak: int, average: int) -> str:
@@ -294,7 +296,8 @@ def _group(sound: Listed) -> str:
 
 def _variant(tracks: Sequence[Listed], peak: int, average: int, *, grouped: bool) -> str:
     attributes = [f"BANDWIDTH={peak}", f"AVERAGE-BANDWIDTH={average}"]
-    attributes.append('CODECS="' + ",".join(x.init.codec for x in tracks) + '"')
+    codecs = [codec for x in tracks for codec in x.codecs or (x.init.codec,)]
+    attributes.append(f'CODECS="{",".join(codecs)}"')
     lead = tracks[0].init
     if lead.letter[0] == "v":
         if lead.width and lead.height:

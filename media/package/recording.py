@@ -49,7 +49,7 @@ def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]
     for segment in segments:
         segment.pieces |= {x: pieces[segment.msn] for x, pieces in whole.items() if segment.msn in pieces}
     letters = [x for x in ("v", "a", *whole) if any(x in s.pieces and not s.pieces[x].gap for s in segments)]
-    used = [_main_init(segments, inits, letter) for letter in letters]
+    used = {letter: _inits_of(segments, inits, letter) for letter in letters}
     totals = {x: sum(s.pieces[x].size for s in segments if x in s.pieces and not s.pieces[x].gap) for x in letters}
     sent = [x for x in letters if len(x) == 1]
     peak = max(_peak(segments, sent, target), 1)
@@ -61,9 +61,12 @@ def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]
             if letter in s.pieces:
                 timeline.follow(s.msn, letter, s.pieces[letter], inits[s.pieces[letter].init])
     listed = [
-        hls.Listed(init, f"recording-{x}.m3u8", max(_peak(segments, [x], target), 1), hls.bandwidth(totals[x], length))
-        for x, init in zip(letters, used, strict=True)
-    ]
+        hls.Listed(
+            of[0], f"recording-{x}.m3u8", max(_peak(segments, [x], target), 1), hls.bandwidth(totals[x], length),
+            tuple(init.codec for init in of),
+        )
+        for x, of in used.items()
+    ]  # fmt: skip
     bandwidths = {x: hls.bandwidth(totals[x], length) for x in letters}
     files = {
         MULTIVARIANT: hls.multivariant(listed, max(peak, average), average).encode(),
@@ -75,7 +78,7 @@ def recording_from_journal(journal: bytes) -> tuple[Recording, dict[str, bytes]]
         round(length, 3),
         sum(totals.values()),
         media,
-        tuple(init.codec for init in used),
+        tuple(init.codec for of in used.values() for init in of),
     )
     return recording, files
 
@@ -103,16 +106,18 @@ def _playlist(segments: Sequence[SegmentLine], letter: str, target: int) -> str:
     return "".join(lines)
 
 
-def _main_init(segments: Sequence[SegmentLine], inits: dict[str, Init], letter: str) -> Init:
-    """What the playlist says of a track whose format changed within the recording: the largest picture, so that no
-    player stops at less; of sound, what most of it is in."""
+def _inits_of(segments: Sequence[SegmentLine], inits: dict[str, Init], letter: str) -> list[Init]:
+    """What the playlist says of a track, one of each codec, and first that which says the most of it: the largest
+    picture, so that no player stops at less; of sound, what most of it is in. Who publishes may go on in another way."""
     seconds: dict[str, float] = {}
     for segment in segments:
         piece = segment.pieces.get(letter)
         if piece is not None and piece.init and not piece.gap:
             seconds[piece.init] = seconds.get(piece.init, 0.0) + piece.duration / piece.scale
-    name = max(seconds, key=lambda name: (inits[name].width * inits[name].height, seconds[name]))
-    return inits[name]
+    found: dict[str, Init] = {}
+    for name in sorted(seconds, key=lambda name: (-inits[name].width * inits[name].height, -seconds[name])):
+        found.setdefault(inits[name].codec.partition(".")[0], inits[name])
+    return list(found.values())
 
 
 def _peak(segments: Sequence[SegmentLine], letters: Sequence[str], target: int) -> int:

@@ -1,14 +1,16 @@
-"""A picture that changes its size, as senders by WebRTC do when their network does: the timeline goes on, and so do the
-players. Real media, read by the ffmpeg program."""
+"""A picture that changes: in size, as senders by WebRTC do when their network does, where timeline and players go on; and
+in codec, in a recording. Real media, read by the ffmpeg program."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import shutil
 from itertools import pairwise
 from types import SimpleNamespace
 
+import av
 import pytest
 
 from media.package.answer import Answer
@@ -120,3 +122,31 @@ async def test_a_change_that_is_not_a_key_frame_yet_waits_for_one(
     sets = bytes((0, 0, 0, 4, 0x67, 0x42, 0xC0, 0x1E, 0, 0, 0, 2, 0x68, 0xCE))
     keys = [p for run in runs for p, key in zip(run.payloads, run.keys, strict=True) if key]
     assert [key.startswith(sets) for key in keys] == [True] * 4
+
+
+async def test_a_recording_of_two_codecs_names_both_and_is_read_to_its_end(
+    package: LivePackage, kit: SimpleNamespace, clock: SimpleNamespace
+) -> None:
+    """An encoder by RTMP that goes on by WebRTC, where it has another codec and another size."""
+    first = await asyncio.to_thread(kit.encode, 3.5, options={"bf": "0"})
+    second = await asyncio.to_thread(kit.encode, 2.5, video="libvpx-vp9", audio="libopus", size=(160, 90))
+    for media in (first, second):
+        package.on_tracks(media.tracks)
+        await kit.feed(package, media.samples, clock)
+        package.on_interrupted()
+        clock.now += 3.0
+    # live the edge is what players need to be able to play
+    assert f'CODECS="{second.tracks[0].codec_string},opus"' in text(package, "index.m3u8")
+    package.on_end()
+    recording = await package.finish()
+    assert recording.tracks == ("avc1.64001f", "vp09.00.31.08", "mp4a.40.2", "opus")
+    playlist = package.shelf.files["recording.m3u8"].decode()
+    assert 'CODECS="avc1.64001f,vp09.00.31.08,mp4a.40.2,opus"' in playlist
+    assert "RESOLUTION=320x180" in playlist
+    assert package.shelf.files["recording.mpd"].decode().count("<Period ") == 2
+    assert package.shelf.files["recording-a.m3u8"].decode().count("#EXT-X-DISCONTINUITY\n") == 1
+    # (Chromium plays such a recording from its beginning to its end: tests/e2e/test_codecs.py)
+    for number, media in enumerate((first, second)):
+        names = [f"v-init-{number}.mp4", *(f"v-{msn}.m4s" for msn in (2 * number, 2 * number + 1))]
+        with av.open(io.BytesIO(b"".join(package.shelf.files[name] for name in names))) as container:
+            assert len(list(container.decode(video=0))) == sum(s.track == 1 for s in media.samples)
