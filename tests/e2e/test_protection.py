@@ -72,9 +72,20 @@ async def test_encrypted_videos_play_where_they_say(
     assert any(one.endswith(".key") for one in seen)
     assert not any(one == "POST license" for one in seen)
 
-    await choose(place, owner, id, "clearkey")
+    # it changes while somebody watches: what he asks for next is of before, and he goes on with what is now
+    asked, changed = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await changed.wait()
+        await route.continue_()
+
+    await watching.page.route("**/*-0.m4s", hold)
     seen.clear()
     await watching.page.reload()
+    await asyncio.wait_for(asked.wait(), 30)
+    await choose(place, owner, id, "clearkey")
+    changed.set()
     await watching.plays()
     assert "POST license" in seen
     assert await watching.page.evaluate("Boolean(document.querySelector('.player video').mediaKeys)")

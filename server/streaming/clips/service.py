@@ -78,6 +78,8 @@ class Subject(Protocol):
     def recorded(self) -> bool: ...
     @property
     def duration(self) -> float: ...
+    @property
+    def protection(self) -> object | None: ...
 
 
 class Door(Protocol):
@@ -231,6 +233,8 @@ class Clips:
             return
         if subject.visibility not in OPEN:
             raise ClipsNotAllowed("Not everybody may watch this: only its owner may make clips of it.")
+        if subject.protection is not None:  # a clip is a set of its own, and would be a plain copy
+            raise ClipsNotAllowed("This is encrypted: only its owner may make clips of it.")
         async with self._database.acquire() as conn:
             holds = await self._holds(conn, subject.owner_id, kind, subject.id)
         if holds is Who.OWNER:

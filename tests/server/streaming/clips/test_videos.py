@@ -88,13 +88,13 @@ async def test_a_trim_keeps_what_the_video_is_to_people(studio: Studio, numbers:
         ("Three", pytest.approx(2.12, abs=0.01)),
     ]
     text = (await ada.call("GET", f"/api/v1/videos/{id}/captions/en"))["text"]
-    assert "00:00.020 --> 00:01.020\nFirst." in text
-    assert "00:02.120 --> 00:03.120\nLater." in text
+    assert "00:00:00.020 --> 00:00:01.020\nFirst." in text
+    assert "00:00:02.120 --> 00:00:03.120\nLater." in text
     assert seen["thumbnails"]
     wanted = [*range(12, 55), *range(115, 175)]
 
-    async def played() -> None:
-        assert (await shown(seen["playback"]["hls"]))["numbers"] == wanted
+    async def played() -> bool:
+        return bool((await shown(seen["playback"]["hls"]))["numbers"] == wanted)
 
     await eventually(played, within=20, every=0.5, what="the new playlists")
     # whoever watches the old file goes on with it; the uploaded file is gone
@@ -115,7 +115,7 @@ async def test_who_may_make_clips_of_what(studio: Studio) -> None:
 
     assert [await allowed(one) for one in (ada, ben)] == [True, True]
     await ada.call("PUT", "/api/v1/clips/rule", {"who": "followers"})
-    await ben.call("POST", f"/api/v1/follows/{ada.id}")
+    await ben.call("POST", "/api/v1/follows/follow", {"user_id": ada.id})
     assert [await allowed(one) for one in (ada, ben, eve)] == [True, True, False]
     assert (await _clip(eve, f"videos/{id}", body, expect=403))["code"] == "clips_not_allowed"
     rule = await ada.call("PUT", f"/api/v1/videos/{id}/clips/rule", {"who": "owner"})
@@ -124,6 +124,11 @@ async def test_who_may_make_clips_of_what(studio: Studio) -> None:
     rule = await ada.call("PUT", f"/api/v1/videos/{id}/clips/rule", {"who": None})
     assert rule == {"who": None, "holds": "followers"}
     await ben.call("PUT", f"/api/v1/videos/{id}/clips/rule", {"who": "everybody"}, expect=403)
+    # a clip of what is encrypted would be a plain copy
+    await ada.call("PUT", f"/api/v1/videos/{id}", {"protection": "aes-128"})
+    assert [await allowed(one) for one in (ada, ben)] == [True, False]
+    await ada.call("PUT", f"/api/v1/videos/{id}", {"protection": "none"})
+    assert await allowed(ben)
     # never wider than its source
     await ada.call("PUT", f"/api/v1/videos/{id}", {"visibility": "unlisted"})
     wide = {**body, "visibility": "public"}
