@@ -172,6 +172,7 @@ def open_encoder(plan: Plan, rung: RungPlan, colour: Colour) -> VideoCodecContex
     codec, options = plan.options.codec, plan.options
     encoder = _encoder(plan, rung, ENCODERS[codec], "yuv420p")
     encoder.thread_count = 0
+    encoder.thread_type = "AUTO"  # else x264 cuts every picture in slices, which cost bits
     told = {"maxrate": str(rung.bit_rate), "bufsize": str(BUFFER * rung.bit_rate), "g": "100000"}
     if codec == "av1":
         told |= {
