@@ -5,6 +5,7 @@ import { h, picture, setText, toast } from './dom.js';
 import { field, selectField } from './field.js';
 import { bytes, clockTime } from './format.js';
 import { FileInPlace } from './library-replace.js';
+import { TrimPanel } from './library-trim.js';
 import { here } from './video-card.js';
 
 const WHO = [['public', 'Public: listed, anyone can watch'], ['unlisted', 'Unlisted: anyone with the link'], ['followers', 'Followers of yours'], ['private', 'Private: you alone']];
@@ -43,7 +44,7 @@ export class Editor {
     const form = h('form', { class: 'stack', novalidate: true, onsubmit: (event) => { event.preventDefault(); this.#save(); } },
       this.title.row, this.description.row, h('div', { class: 'columns' }, this.who.row, this.from.row), this.protection.row, this.trouble,
       h('div', { class: 'row' }, h('button', { class: 'button primary', type: 'submit' }, 'Save'), this.saved));
-    this.element.replaceChildren(form, this.#pictures(), this.#captions(), this.#file(), this.#figures());
+    this.element.replaceChildren(form, this.#pictures(), this.#captions(), this.#trim(), this.#file(), this.#figures());
   }
 
   async #put(changes) {
@@ -116,6 +117,10 @@ export class Editor {
     } });
     return h('section', { class: 'stack-small', 'aria-label': 'Captions' }, h('h2', {}, 'Captions'), list,
       h('div', { class: 'row caption-row' }, language.row, h('label', { class: 'button small', for: file.id }, 'Upload .srt or .vtt'), file));
+  }
+
+  #trim() {
+    return new TrimPanel(this.video, () => this.#load().then(() => this.changed(this.video))).element;
   }
 
   /** Another file in the place of this one's. */

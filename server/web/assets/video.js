@@ -78,9 +78,14 @@ function deeds() {
     } catch (error) { toast(error.message); like.disabled = false; }
   } }, video.liked ? 'Liked' : 'Like', h('span', { class: 'muted' }, count(video.likes ?? 0)));
   const share = h('button', { class: 'button', type: 'button', onclick: async () => toast(await copy(`${location.origin}/video/${id}`) ? 'Link copied.' : `${location.origin}/video/${id}`) }, 'Copy link');
+  const clip = video.playback && h('button', { class: 'button', type: 'button', 'data-clip': '', onclick: async () => {
+    const { openClip } = await import('./clip.js');
+    openClip({ kind: 'videos', id, player, title: video.title });
+  } }, 'Clip');
   const mine = user()?.id === video.owner?.id && h('a', { class: 'button', href: `/studio/videos#${id}` }, 'Edit');
+  const source = video.clip_of && h('a', { class: 'button', href: `/${video.clip_of.kind === 'video' ? 'video' : 'watch'}/${video.clip_of.id}` }, 'See where it is from');
   const chat = video.broadcast_id && h('a', { class: 'button', href: `/watch/${video.broadcast_id}` }, 'Chat replay');
-  $('deeds').replaceChildren(like, share, ...[chat, mine].filter(Boolean));
+  $('deeds').replaceChildren(like, share, ...[clip, source, chat, mine].filter(Boolean));
 }
 
 const WAITS = {
