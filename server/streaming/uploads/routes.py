@@ -257,8 +257,8 @@ def routes(uploads: Uploads, form: Form, desk: Desk, addresses: Addresses) -> Ro
         """multipart/form-data with the file as `file`; by tus the same with `replaces` (the id) among the metadata.
         What is answered is the new file's: it has an id of its own until it takes the place of the old one, once all
         that is made of it is there; `replacement` of the video says how far it is. The video keeps its id, likes,
-        comments, views and captions, and who is watching goes on with the old file. A file that fails changes nothing; DELETE
-        of its id takes it back. Until then the bytes of both count."""
+        comments, views and captions, and who is watching goes on with the old file. A file that fails changes
+        nothing; DELETE of its id takes it back. Until then the bytes of both count."""
         await desk.may_replace(id, call.user)
         draft = await form.receive(call, id)
         return await desk.uploaded(draft, call.user, addresses.seen_from(call.request))

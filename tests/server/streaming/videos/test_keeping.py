@@ -31,9 +31,7 @@ async def _plant(studio: Studio, owner: Person, *, segments: int = 3, lacking: s
                values ($1, $2, 'The evening', 'unlisted', 'ended', now() - interval '1 minute', now(), $3)""",
             id,
             channel.id,
-            msgspec.json.encode(
-                {"duration": segments * SECONDS, "bytes": 100 * segments, "segments": segments}
-            ).decode(),
+            msgspec.json.encode(facts).decode(),
         )
     lines: list[Any] = [Head(0.0, 4), Init("v-init-0.mp4", 0, "v", "avc1.64001f", 90_000, "x", 426, 240, 25.0)]
     for n in range(segments):
