@@ -198,6 +198,18 @@ async def _video(person: Person) -> str:
     return str(id)
 
 
+async def _clip(person: Person) -> str:
+    """A video that says of itself that it is a clip of something that is gone."""
+    id = await _video(person)
+    await person.town.sql.execute(
+        """insert into clips (video_id, maker_id, kind, source_id, widest, start_seconds, end_seconds)
+           values ($1, $2, 'video', $1, 'public', 0, 1)""",
+        uuid.UUID(id),
+        uuid.UUID(person.id),
+    )
+    return id
+
+
 async def _upload(person: Person) -> str:
     headers = {"Authorization": f"Bearer {person.token}", "Tus-Resumable": "1.0.0", "Upload-Length": "1000"}
     async with person.town.http.post(person.town.url + "/api/v1/videos/tus", headers=headers) as answer:
@@ -230,6 +242,7 @@ KINDS = {
     "/api/v1/live/{id}/chat/emotes/{name}": Kind(_emote),
     "/api/v1/live/targets/{id}": Kind(_target, private=True),
     "/api/v1/videos/{id}": Kind(_video),
+    "/api/v1/clips/{id}": Kind(_clip),
     "/api/v1/videos/tus/{upload_id}": Kind(_upload, private=True),
     "/api/v1/videos/{id}/captions/{language}": Kind(_captions),
     "/api/v1/auth/sessions/{id}": Kind(_session, private=True),
