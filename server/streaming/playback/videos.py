@@ -46,7 +46,7 @@ class Shelf(Protocol):
         """tag: of the key that it is encrypted with, "" for none. None: there is no such file. Raises StoreError."""
         ...
 
-    def key(self, subject: Subject) -> Key | None: ...
+    def key(self, subject: Subject, scheme: Scheme) -> Key | Refusal: ...
 
 
 class Delivered(Protocol):
@@ -112,24 +112,24 @@ class VideoRoutes:
         subject = await self._subject(request)
         if isinstance(subject, web.Response):
             return subject
-        if subject.protection is None or subject.protection.scheme is not Scheme.CLEARKEY:
-            return say(404, "This video is not encrypted with Clear Key.")
+        key = self._files.key(subject, Scheme.CLEARKEY)
+        if isinstance(key, Refusal):
+            return say(key.status, key.words)
         try:
             kids = licenses.asked(await self._body.read(request))
         except licenses.BadRequest as error:
             return say(400, str(error))
-        key = self._files.key(subject)
-        if key is None or key.id not in kids:
+        if key.id not in kids:
             return say(404, "There is no such key: load the playlist again.")
         return web.Response(body=licenses.license_of(key), content_type="application/json", headers=_SECRET)
 
     def _key(self, subject: Subject, tag: str) -> web.Response:
         """Of whole segments; that of Clear Key is told by its license."""
-        key = self._files.key(subject)
-        if key is None or key.tag != tag:
+        key = self._files.key(subject, Scheme.AES_128)
+        if isinstance(key, Refusal):
+            return say(key.status, key.words)
+        if key.tag != tag:
             return say(410, "There is another key now: load the playlist again.")
-        if subject.protection is None or subject.protection.scheme is not Scheme.AES_128:
-            return say(404, "This video is not encrypted with AES-128.")
         return web.Response(body=key.secret, content_type="application/octet-stream", headers=_SECRET)
 
     async def _subject(self, request: web.Request) -> Subject | web.Response:

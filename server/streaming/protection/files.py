@@ -18,6 +18,7 @@ from media.package import protect
 from media.package.protect import Key
 from media.protocols.errors import MediaError
 from media.vod.packaging import MANIFEST, MULTIVARIANT
+from server.kit.secrets import BrokenSeal
 from server.streaming.playback.files import File, made
 from server.streaming.playback.rights import Refusal
 from server.streaming.playback.subjects import Subject
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 STALE = Refusal(410, "It is encrypted in another way now: load the playlist again.")
 HLS_ALONE = Refusal(404, "This video is encrypted for HLS alone (AES-128): play index.m3u8.")
 CANNOT = Refusal(409, "This video has a codec that cannot be encrypted with Clear Key. Its owner may choose aes-128.")
+OTHERWISE = Refusal(404, "This video is not encrypted in this way: load the playlist again.")
+SEALED = Refusal(409, "The key of this video cannot be read any more. Its owner may have it encrypted with a new one.")
 _PLAYLIST = re.compile(r"[va](?:-[a-z0-9]{1,16})?\.m3u8", re.ASCII)
 
 Entry = tuple[UUID, str]
@@ -89,9 +92,19 @@ class ProtectedFiles:
         # one reader that leaves does not take the others' work away
         return await asyncio.shield(task)
 
-    def key(self, subject: Subject) -> Key | None:
-        """The key of what is protected. Raises BrokenSeal."""
-        return self._keys.open(subject.id, subject.protection) if subject.protection is not None else None
+    def key(self, subject: Subject, scheme: Scheme) -> Key | Refusal:
+        """The key of what is protected in this way."""
+        protection = subject.protection
+        if protection is None or protection.scheme is not scheme:
+            return OTHERWISE
+        return self._open(subject.id, protection)
+
+    def _open(self, id: UUID, protection: Protection) -> Key | Refusal:
+        try:
+            return self._keys.open(id, protection)
+        except BrokenSeal:
+            log.warning("the key of video %s cannot be opened: was SECRET_KEY changed?", id)
+            return SEALED
 
     async def _encrypt(self, id: UUID, protection: Protection, name: str, plain: File) -> File | Refusal:
         init = b""
@@ -100,7 +113,9 @@ class ProtectedFiles:
             if found is None:
                 return Refusal(404, "There is no such segment in the playlist.")
             init = found.body
-        key = self._keys.open(id, protection)
+        key = self._open(id, protection)
+        if isinstance(key, Refusal):
+            return key
         try:
             return await asyncio.to_thread(_encrypted, protection, key, name, plain, init)
         except MediaError as error:

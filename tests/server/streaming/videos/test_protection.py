@@ -25,6 +25,7 @@ from media.vod.options import Options, Rung
 from media.vod.packaging import package
 from media.vod.plan import make_plan
 from server.kit.secrets import BrokenSeal
+from server.streaming.playback.subjects import Kind
 from server.streaming.protection.keys import Keys
 from server.streaming.protection.models import Scheme
 from server.streaming.videos.personal import VideosData
@@ -288,6 +289,14 @@ async def test_keys_stay_in_the_server(
     for text in (json.dumps(shown), caplog.text, exported.decode()):
         for form in (key.hex(), b64(key), base64.b64encode(key).decode(), sealed.hex(), repr(key), repr(sealed)):
             assert form not in text
+    # with another secret nobody can read it, and that is said
+    await studio.place.sql("update videos set sealed_key = sealed_key || '\\x00' where id = $1", UUID(id))
+    studio.wiring.rights.doubt(Kind.VIDEO, UUID(id))
+    for name in (f"{await tag(studio, id)}.key", f"{await tag(studio, id)}.{RUNG}-1.m4s"):
+        status, _, words = await get(studio, f"/videos/{id}/p/{name}")
+        assert (status, b"new one" in words) == (409, True)
+    await ann.call("POST", f"/api/v1/videos/{id}/key")
+    assert len(await body(studio, f"/videos/{id}/p/{await tag(studio, id)}.key")) == 16
     # a seal is of one video and one key
     keys = Keys(studio.wiring.secrets)
     made = keys.make(UUID(int=1), Scheme.CLEARKEY)
