@@ -108,7 +108,7 @@ def _playlist(segments: Sequence[SegmentLine], letter: str, target: int) -> str:
 
 def _inits_of(segments: Sequence[SegmentLine], inits: dict[str, Init], letter: str) -> list[Init]:
     """What the playlist says of a track, one of each codec, and first that which says the most of it: the largest
-    picture, so that no player stops at less; of sound, what most of it is in. Who publishes may go on in another way."""
+    picture, so that no player stops at less; of sound, what most is in. Who publishes may go on in another way."""
     seconds: dict[str, float] = {}
     for segment in segments:
         piece = segment.pieces.get(letter)

@@ -1,5 +1,5 @@
-"""A picture that changes: in size, as senders by WebRTC do when their network does, where timeline and players go on; and
-in codec, in a recording. Real media, read by the ffmpeg program."""
+"""A picture that changes: in size, as senders by WebRTC do when their network does, where timeline and players go on;
+and in codec, in a recording. Real media, read by the ffmpeg program."""
 
 from __future__ import annotations
 
