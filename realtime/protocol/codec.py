@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ import msgspec
 from realtime.protocol import frames
 from realtime.protocol.codes import CloseCode
 from realtime.protocol.messages import FromClient, Id, ServerMessage
+
+_LONG, _LONGEST = 4 * 1024, 64 * 1024  # answers that are worth compressing, and do not hold the loop for it, bytes
+_ANSWERS = 16  # long ones that are known again
 
 
 class Malformed(Exception):
@@ -95,7 +99,8 @@ class Codec:
 
 class Deflated(Codec):
     """A codec for peers that agreed on permessage-deflate (RFC 7692): what goes to many is compressed once, without a
-    context, when it is large enough to pay. Answers to one connection are not: theirs would be work for each.
+    context, when it is large enough to pay. Answers to one connection are not, theirs would be work for each: but for
+    long ones that several get alike, as those do who were cut off together and come back to one place of a channel.
     """
 
     def __init__(self, codec: Codec, above: int) -> None:
@@ -103,6 +108,24 @@ class Deflated(Codec):
             codec.subprotocol, codec.opcode, codec._encode, codec._decode, codec._decode_number, codec._raw
         )
         self._above = above
+        self._answers: OrderedDict[bytes, bytes] = OrderedDict()  # what was answered lately → its frame, or b"" if once
+
+    def frame(self, message: ServerMessage) -> bytes:
+        payload = self._encode(message)
+        size = len(payload)
+        if not _LONG <= size <= _LONGEST or size < self._above:
+            return frames.frame(self.opcode, payload)
+        answers = self._answers
+        known = answers.get(payload)
+        if known is None:
+            answers[payload] = b""
+            if len(answers) > _ANSWERS:
+                answers.popitem(last=False)
+            return frames.frame(self.opcode, payload)
+        if not known:
+            known = answers[payload] = frames.deflated(self.opcode, payload, 1)
+        answers.move_to_end(payload)
+        return known
 
     def frame_for_all(self, message: ServerMessage) -> bytes:
         payload = self._encode(message)

@@ -29,11 +29,11 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
 
 
-def deflated(opcode: int, payload: bytes) -> bytes:
+def deflated(opcode: int, payload: bytes, level: int = 6) -> bytes:
     """One whole compressed frame, for connections that negotiated permessage-deflate (RFC 7692 section 7.2.1). It rests
     on no earlier message, so its bytes are the same for all of them. Plain when compressing gains nothing.
     """
-    compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+    compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
     packed = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
     packed = packed[:-4]  # the empty block at its end is left out
     if len(packed) >= len(payload):

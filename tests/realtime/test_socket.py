@@ -8,6 +8,7 @@ import logging
 import os
 import socket as sockets
 import struct
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -17,8 +18,9 @@ import pytest
 from realtime.dialogue import Dialogue
 from realtime.limits import Bucket
 from realtime.protocol import frames
-from realtime.protocol.codec import CODECS
+from realtime.protocol.codec import CODECS, JSON, Deflated
 from realtime.protocol.codes import CloseCode
+from realtime.protocol.messages import SubscribeAck
 from realtime.roster import SocketOptions
 from realtime.session import Session
 from realtime.socket import Sockets
@@ -492,6 +494,37 @@ async def test_large_messages_to_many_are_compressed_for_who_agreed_to_it(featur
             for data in said:
                 assert (await client.hear("message"))["data"] == data
         assert (await clients[0].ask("publish", channel=CHANNEL, data={"text": "x" * 500}))["code"] == "unauthenticated"
+
+
+async def test_a_history_that_several_come_back_to_is_compressed_once(feature: Feature, tokens: Tokens) -> None:
+    node = Node(feature, tokens, socket_options=SocketOptions(compress_above=200))
+    feature.hub = node.hub
+    async with running(node):
+        clients = [await node.connect(compress=15) for _ in range(3)]
+        await clients[0].ask("subscribe", channel=CHANNEL)
+        said = [f"number {number} of many, " * 20 for number in range(30)]
+        for data in said:
+            node.say(CHANNEL, data)
+        for client in clients:
+            client._number = 7  # as after a break: all ask the same with the same number
+            ack = await client.ask("subscribe", channel=CHANNEL, since={"epoch": "1", "offset": 0})
+            assert ack["recovered"]
+            assert [item["data"] for item in ack["messages"]] == said
+    codec = Deflated(JSON, 200)
+    histories = [
+        SubscribeAck(id=1, channel="x", epoch="1", offset=1, recovered=True, messages=[], viewers=1, state=state)
+        for state in ("a" * 5000, "b" * 5000, "c" * 100, "d" * 70_000)
+    ]
+    plain = [JSON.frame(history) for history in histories]
+    assert [codec.frame(history) for history in histories] == plain, "what nobody else has got is not compressed"
+    again = [codec.frame(history) for history in histories]
+    assert again[2:] == plain[2:], "short ones are not, nor what would hold the loop"
+    for packed, whole in zip(again[:2], plain[:2], strict=True):
+        assert packed[0] == 0xC0 | frames.TEXT
+        assert len(packed) < 200
+        body = packed[2 if packed[1] < 126 else 4 :]
+        assert zlib.decompressobj(-15).decompress(body + b"\0\0\xff\xff") == whole[4:]
+    assert all(codec.frame(history) is packed for history, packed in zip(histories[:2], again[:2], strict=True))
 
 
 def test_what_compresses_badly_stays_as_it_is() -> None:
