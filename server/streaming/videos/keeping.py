@@ -3,6 +3,7 @@ its owner asks; a job does the rest (`recordings.py`). Keeps nothing between cal
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 from uuid import UUID
 
@@ -20,6 +21,8 @@ from server.streaming.videos.models import Visibility
 from server.streaming.videos.service import Videos
 from storage.jobs import Jobs
 from storage.postgres import Connection, Database
+
+log = logging.getLogger(__name__)
 
 
 class Tiers(Protocol):
@@ -39,10 +42,17 @@ class Keeping:
         row = await broadcasts.get(conn, id)
         if row is None or row.recording is None or not await channels.keeps(conn, row.channel_id):
             return
+        why = ""
         try:
-            await self._add(conn, row)
+            async with conn.transaction():  # a broadcast has to end, whatever becomes of its video
+                await self._add(conn, row)
         except QuotaReached as full:
-            await channels.add_event(conn, row.channel_id, id, "no_video", f"no video was made of it: {full.detail}")
+            why = full.detail
+        except Exception:
+            log.exception("no video could be made of broadcast %s", id)
+            why = "the server failed; make one by hand"
+        if why:
+            await channels.add_event(conn, row.channel_id, id, "no_video", f"no video was made of it: {why}")
 
     async def keep(self, id: UUID, caller: Caller) -> UUID:
         """A video of it, the one that there is already when there is one. Raises NoSuchBroadcast, NotYours,

@@ -15,6 +15,7 @@ from server.kit.personal import Item, rows
 from server.streaming.videos import captions_store, store
 from server.streaming.videos.jobs import DELETED_JOB
 from server.streaming.videos.models import Video, source_key
+from server.streaming.videos.replacing import is_media_of
 from storage.jobs import Jobs
 from storage.objects import ObjectStore
 from storage.postgres import Connection, Database
@@ -41,6 +42,8 @@ class VideosData:
                 size = await self._objects.size(source_key(video.id))
                 if size is not None:
                     yield Item(f"media/{video.id}/source", self._object(source_key(video.id), size), packed=True)
+                async for item in self._recorded(video):
+                    yield item
                 if video.pictures.own:
                     key = f"{video.folder}/{video.pictures.own}"
                     yield Item(f"media/{video.id}/thumbnail.webp", self._object(key, PIECE), packed=True)
@@ -101,6 +104,16 @@ class VideosData:
                 return
             yield [dict(row) for row in found]
             after = found[-1]["video_id"]
+
+    async def _recorded(self, video: Video) -> AsyncIterator[Item]:
+        """Of a recording, which has no file: the largest picture and the sound, with their playlists."""
+        if not video.kept:
+            return
+        letters = {"a", *(f"v-{rendition.name}" for rendition in video.renditions[-1:])}
+        async for key, size in self._objects.list(f"{video.folder}/"):
+            name = key.removeprefix(f"{video.folder}/")
+            if any(is_media_of(name, letter) for letter in letters):
+                yield Item(f"media/{video.id}/{name}", self._object(key, size), packed=True)
 
     async def _object(self, key: str, size: int) -> AsyncIterator[bytes]:
         for at in range(0, size, PIECE):

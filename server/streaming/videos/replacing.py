@@ -175,6 +175,12 @@ def outdated(name: str, letters: Collection[str]) -> bool:
     return found is not None and found[1] not in letters
 
 
+def is_media_of(name: str, letter: str) -> bool:
+    """Whether a file is a segment, an init segment or the playlist of this rendition."""
+    found = _MEDIA.fullmatch(name)
+    return found is not None and found[1] == letter
+
+
 def deletable(video: Video) -> None:
     """Raises NotReady."""
     if video.replaces is not None and video.state is VideoState.READY:

@@ -12,6 +12,7 @@ import pytest
 from media.package.journal import Closed, Head, Init, PieceLine, SegmentLine, encode
 from server.kit.ids import uuid7
 from server.streaming.videos.jobs import RECORDING_JOB
+from server.streaming.videos.personal import VideosData
 from server.streaming.videos.work_store import Task
 from tests.server.identity.privacy.place import Person
 from tests.server.streaming.videos.conftest import Studio
@@ -83,6 +84,9 @@ async def test_a_recording_on_its_way_is_waited_for(studio: Studio) -> None:
     assert await studio.objects.get(f"videos/{video}/v-240p-1.m4s") == b"\1" * 100
     playlist = await ada.call("GET", "/videos/" + seen["playback"]["hls"].partition("/videos/")[2])
     assert b"v-240p.m3u8" in playlist
+    data = VideosData(studio.wiring.database, studio.objects, studio.wiring.jobs, "http://here")
+    taken = {item.name async for item in data.export(UUID(ada.id), media=True)}
+    assert {f"media/{video}/{name}" for name in ("v-240p.m3u8", "v-240p-init-1.mp4", "v-240p-2.m4s")} <= taken
     freed = await ada.call("DELETE", f"/api/v1/videos/{video}")
     assert freed["freed_bytes"] == 300
     assert await studio.objects.get(f"live/{id}/v-1.m4s") == b"\1" * 100, "the recording is there still"
