@@ -2,7 +2,8 @@
 
 Both decode once, scale with bicubic and encode 720p, 480p and 360p with the same x264 settings (capped constant
 quality, key frames at four seconds, no scene cuts), carry the sound as it is and write fragmented MP4 with an HLS
-playlist. Ours counts everything: the probe, the children and the playlists.
+playlist. Ours counts everything: the probe, the children and the playlists. What x264 says of its settings in both
+streams is compared, and what both lost of the picture.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from msgspec.structs import replace
@@ -26,7 +28,7 @@ from bench.processes import BenchError, say
 from media.vod.engine import encode_audio, encode_chunk, probe
 from media.vod.options import LADDER, Limits, Options
 from media.vod.packaging import package
-from media.vod.plan import Plan, make_plan
+from media.vod.plan import Plan, RungPlan, make_plan
 from media.vod.results import ChunkResult
 
 RUNGS = ("360p", "480p", "720p")
@@ -47,9 +49,19 @@ class Plans:
 
 @dataclass(frozen=True)
 class Cost:
+    """bytes: of all that was written. pictures: by rung, what is known of them when they were looked at."""
+
     wall: float
     cpu: float
     bytes: int
+    pictures: Mapping[str, Rendition]
+
+
+class Rendition(NamedTuple):
+    """settings: x264's own words. decibels: PSNR of luma; that of chroma depends on where a scaler sees it."""
+
+    settings: dict[str, str]
+    decibels: float
 
 
 def run(plans: Plans, folder: Path, cache: Path) -> None:
@@ -99,13 +111,15 @@ def compare(runs: int, path: Path, options: Options, workers: int, folder: Path)
     say(f"ffmpeg's command: {shlex.join(command)}")
     ours: list[Cost] = []
     theirs: list[Cost] = []
-    for _ in range(runs):
-        theirs.append(costs(lambda out: subprocess.run([*command], cwd=out, check=True), folder))
-        ours.append(costs(lambda out: asyncio.run(engine(path, options, workers, out)), folder))
+    for run_ in range(runs):
+        looks = plan if run_ == runs - 1 else None
+        theirs.append(costs(lambda out: subprocess.run([*command], cwd=out, check=True), folder, path, looks, ""))
+        ours.append(costs(lambda out: asyncio.run(engine(path, options, workers, out)), folder, path, looks, "v-"))
     return ours, theirs
 
 
-def costs(work: Callable[[Path], object], folder: Path) -> Cost:
+def costs(work: Callable[[Path], object], folder: Path, source_: Path, plan: Plan | None, prefix: str) -> Cost:
+    """plan: of what is to be looked at afterwards. prefix: of its files, before the rung's name."""
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -114,7 +128,23 @@ def costs(work: Callable[[Path], object], folder: Path) -> Cost:
     work(out)
     wall, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime + time.process_time() - own
-    return Cost(wall, cpu, sum(path.stat().st_size for path in out.iterdir()))
+    rungs = () if plan is None else plan.rungs
+    seen = {rung.name: looked_at(out, f"{prefix}{rung.name}", rung, source_) for rung in rungs}
+    return Cost(wall, cpu, sum(path.stat().st_size for path in out.iterdir()), seen)
+
+
+def looked_at(out: Path, name: str, rung: RungPlan, source_: Path) -> Rendition:
+    told = re.search(rb"x264 - core.*?options: ([^\0]*)\0", (out / f"{name}-0.m4s").read_bytes(), re.DOTALL)
+    words = told[1].decode(errors="replace").split() if told else []
+    settings = dict(word.split("=", 1) for word in words if "=" in word)
+    same_size = f"[1:v]scale={rung.width}:{rung.height}:flags=bicubic,setpts=PTS-STARTPTS[b]"
+    command = ["ffmpeg", "-nostdin", "-hide_banner", "-i", str(out / f"{name}.m3u8"), "-i", str(source_)]
+    command += ["-lavfi", f"{same_size};[0:v]setpts=PTS-STARTPTS[a];[a][b]psnr", "-f", "null", "-"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    found = re.search(r"PSNR y:([0-9.]+|inf)", shown)
+    if found is None:
+        raise BenchError(f"ffmpeg says nothing of the PSNR of {name}: {shown[-300:]}")
+    return Rendition(settings, float(found[1]))
 
 
 async def engine(path: Path, options: Options, workers: int, out: Path) -> None:
@@ -168,9 +198,20 @@ def ffmpeg(path: Path, plan: Plan) -> list[str]:
 
 
 def table(title: str, ours: list[Cost], theirs: list[Cost]) -> None:
-    shown = Table(title, ("", "wall s", "CPU s", "MB"))
+    shown = Table(title, ("", "wall s", "CPU s", "MB", *(f"PSNR {name}" for name in RUNGS)))
     for name, costs_ in (("ours", ours), ("ffmpeg, one command", theirs)):
+        seen = costs_[-1].pictures
         shown.add(
-            name, median(x.wall for x in costs_), median(x.cpu for x in costs_), median(x.bytes / 1e6 for x in costs_)
+            name,
+            median(x.wall for x in costs_),
+            median(x.cpu for x in costs_),
+            median(x.bytes / 1e6 for x in costs_),
+            *(f"{seen[rung].decibels:.2f}" for rung in RUNGS),
         )
     shown.show()
+    for rung in RUNGS:
+        mine, other = ours[-1].pictures[rung].settings, theirs[-1].pictures[rung].settings
+        differ = {key: (mine.get(key), other.get(key)) for key in mine | other if mine.get(key) != other.get(key)}
+        if differ or not mine:
+            say(f"  {rung}: x264's settings differ (ours, ffmpeg's): {differ or 'it tells none'}")
+    say("  MB is of all files; ffmpeg's have the sound once in every rung.")
