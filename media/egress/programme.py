@@ -313,7 +313,7 @@ class Programme:
                 keys = feed.key_bitrate if feed is not None else bitrate * KEY_SHARE
                 found.append(Rendition(name, bitrate, keys))
         made = {rendition.name for rendition in found}
-        if viewer.wants(Kind.VIDEO, Codec.H264):
+        if viewer.wants(Kind.VIDEO, Codec.H264) and not viewer.silent:  # nothing is encoded for who may be gone
             for name, step in self._offered.items():
                 if name not in made and step.rate < source.bitrate:
                     found.append(Rendition(name, step.rate, step.rate * KEY_SHARE))

@@ -126,6 +126,8 @@ class Viewer:
         """Where it will come from at that feed's next key frame."""
         self.chooser: Chooser | None = None
         self.estimator = BandwidthEstimator(start=START_BITRATE)
+        self.silent = False
+        """He told of what came, and has stopped: gone, more likely than on a thin line."""
         self.skipped = 0
         """Frames of the picture that were not sent to this viewer."""
         self._programme = programme
@@ -198,7 +200,7 @@ class Viewer:
             feedback, rest = split_feedback(packet)
             for body in feedback:
                 told = self._log.told(body)
-                self._feedback = True
+                self._feedback, self.silent = True, False
                 self._heard_at = now
                 self.estimator.feedback(told.came, now, lost=told.lost, told=told.packets)
             parts = rtcp.parse(rest) if rest else []
@@ -279,7 +281,7 @@ class Viewer:
     def tick(self, now: float) -> None:
         """A few times a second."""
         if self._feedback and now - self._heard_at > UNHEARD_SECONDS and self._log.sent_since(self._heard_at):
-            self._heard_at = now
+            self._heard_at, self.silent = now, True
             self.estimator.unheard(now)
             self._limit()
         if now - self._reported_at >= REPORT_SECONDS:

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from media.egress.layers import Picture
 from media.egress.programme import Programmes
 from media.egress.whep import Viewer
 from media.protocols.rtp import rtcp
+from media.protocols.rtp.twcc import ArrivalLog
 from media.transcode import ladders as module
 from media.transcode.ladders import LadderOptions, Ladders
 from media.vod.options import Rung
 from tests.media.egress.conftest import VIDEO_SSRC, Stage, h264, picture
+from tests.media.egress.test_viewer import transport_number
 from tests.media.transcode.test_ladder import Slow
 from tests.support import eventually
 
@@ -74,6 +77,34 @@ async def test_a_rung_is_made_for_a_thin_line_and_left_with_it(stage: Stage, lad
     viewer.close("left")
     await eventually(lambda: not ladder.running)
     assert not stage.broadcast.derived
+
+
+async def test_nothing_is_encoded_for_who_has_fallen_silent(stage: Stage, ladders: Ladders) -> None:
+    viewer, far = stage.viewer()
+    ladder, log, number = ladders.of(stage.broadcast), ArrivalLog(sender=5), 0
+
+    def goes_on() -> None:
+        nonlocal number
+        stage.frames(number, 1, size=6000)
+        number += 1
+
+    goes_on()
+    for packet in far.packets:
+        log.arrived(transport_number(packet), time.monotonic())
+    viewer.on_rtcp(log.feedback()[0].build())
+
+    def left_alone() -> bool:
+        goes_on()
+        return viewer.silent and viewer.chooser is not None and viewer.chooser.choice.picture is not Picture.FULL
+
+    await eventually(left_alone)
+    assert not ladder.running
+    assert viewer.feed is not None
+    assert viewer.feed.name == "source"
+    for packet in far.packets[-1:]:
+        log.arrived(transport_number(packet), time.monotonic())
+    viewer.on_rtcp(log.feedback()[0].build())
+    assert not viewer.silent
 
 
 async def test_a_viewer_stays_where_he_is_when_no_rung_can_be_made(stage: Stage, ladders: Ladders) -> None:
