@@ -21,7 +21,8 @@ BACK_OFF = 0.85
 GROWTH = 1.08
 """A second, while the limit is unknown."""
 HEADROOM = 1.5
-"""How far above what is sent the estimate may rise: more has not been tried."""
+"""How far above what is sent the estimate may rise: more has not been tried. (Whoever could send more tries it, see
+media/egress/layers.py: padding to find out beforehand would cost a viewer what the try costs, and tell him nothing.)"""
 RATE_WINDOW = 0.5
 MAX_WINDOW_PACKETS = 8192
 LOSS_INTERVAL = 0.5
@@ -31,20 +32,6 @@ TRIAL_AFTER, TRIAL_TIME, TRIAL_PAUSE = 2.0, 1.5, 30.0
 """Seconds: of moderate loss before a lower rate is tried, of the trial, and of peace after one that did not help."""
 REMB_LIFE = 10.0
 """Seconds for which a REMB binds."""
-PROBE_EVERY = 5.0
-PROBE_TIME = 0.05
-PROBE_PACKETS = 5
-PROBE_LIFE = 2.0
-
-
-class Probe(NamedTuple):
-    """Send padding or repeats at `bitrate` for `duration` seconds, at least `packets` of them, noted in the SendLog
-    with `number`."""
-
-    number: int
-    bitrate: int
-    duration: float
-    packets: int
 
 
 class BandwidthEstimator:
@@ -78,9 +65,6 @@ class BandwidthEstimator:
         self._moderate: float | None = None  # since when the loss lies between low and high
         self._trial: _Trial | None = None
         self._trials_from = -math.inf
-        self._probe: _Probing | None = None
-        self._probed = -math.inf
-        self._probes = 0
 
     @property
     def estimate(self) -> int:
@@ -105,22 +89,19 @@ class BandwidthEstimator:
         """What one feedback message told, in the order of sending. lost, told: packets, where `acked` is of batches
         that came in part or whole."""
         self._now = max(self._now, now)
-        came = [(arrived, sent, size, probe) for _, sent, arrived, size, probe in acked if arrived is not None]
+        came = [(arrived, sent, size) for _, sent, arrived, size in acked if arrived is not None]
         if len(came) > 1:
             came.sort()
-        trend, note, probing = self._trend.arrived, self._arrivals.append, self._probe
+        trend, note = self._trend.arrived, self._arrivals.append
         total = 0
-        for arrived, sent, size, probe in came:
+        for arrived, sent, size in came:
             note((arrived, size))
             total += size
             trend(sent, arrived)
-            if probe and probing is not None and probe == probing.number:
-                probing.arrived(sent, arrived, size)
         self._bytes += total
         self._measure()
         if came:
             self._follow_delay(now)
-        self._probe_result(now)
         if lost < 0:
             lost, told = len(acked) - len(came), len(acked)
         self._follow_loss(lost, told, now)
@@ -138,23 +119,6 @@ class BandwidthEstimator:
         """From receiver reports, for a peer that sends no transport-wide feedback. fraction: 0 to 1, of `packets`."""
         self._now = max(self._now, now)
         self._follow_loss(round(fraction * packets), packets, now)
-
-    def probe(self, now: float, wanted: int) -> Probe | None:
-        """What to try now, so that the estimate can rise above what is sent. wanted: bits per second that would be of
-        use, such as the next layer; None while there is no need or it is too early."""
-        self._now = max(self._now, now)
-        if self._probe is not None and now - self._probe.at > PROBE_LIFE:
-            self._probe = None
-        estimate = self.estimate
-        if wanted <= estimate or self._probe is not None or now - self._probed < PROBE_EVERY:
-            return None
-        if self._trend.usage is not Usage.NORMAL or self.loss > LOSS_LOW or now - self._decreased < PROBE_EVERY:
-            return None
-        bitrate = int(min(wanted * 1.1, estimate * 2, self._highest))
-        self._probed = now
-        self._probes += 1
-        self._probe = _Probing(self._probes, now)
-        return Probe(self._probes, bitrate, PROBE_TIME, PROBE_PACKETS)
 
     def _measure(self) -> None:
         arrivals = self._arrivals
@@ -253,19 +217,6 @@ class BandwidthEstimator:
             self._loss_rate = trial.rate
             self._trials_from = now + TRIAL_PAUSE
 
-    def _probe_result(self, now: float) -> None:
-        probe = self._probe
-        if probe is None:
-            return
-        if (rate := probe.result()) is not None:
-            self._probe = None
-            if rate > self._delay_rate:
-                self._delay_rate = min(rate, float(self._highest))
-                self._loss_rate = max(self._loss_rate, self._delay_rate)
-                self._limit = None
-        elif now - probe.at > PROBE_LIFE:
-            self._probe = None
-
 
 class _Trial(NamedTuple):
     """A lower rate that is being tried. loss and rate: as they were before."""
@@ -273,32 +224,3 @@ class _Trial(NamedTuple):
     at: float
     loss: float
     rate: float
-
-
-class _Probing:
-    """A probe on its way: the rate at which its packets were sent and the rate at which they came."""
-
-    def __init__(self, number: int, at: float) -> None:
-        self.number = number
-        self.at = at
-        self._packets: list[tuple[float, float, int]] = []
-
-    def arrived(self, sent: float, at: float, size: int) -> None:
-        if len(self._packets) < 1000:
-            self._packets.append((sent, at, size))
-
-    def result(self) -> float | None:
-        """Bits per second, None as long as too little has come. What comes slower than it was sent found the limit,
-        and a queue: a little less than it is taken."""
-        packets = self._packets
-        if len(packets) < PROBE_PACKETS:
-            return None
-        sent = [packet[0] for packet in packets]
-        came = [packet[1] for packet in packets]
-        spans = max(sent) - min(sent), max(came) - min(came)
-        if spans[0] < PROBE_TIME / 2 or min(spans) <= 0:
-            return None
-        size = 8 * sum(packet[2] for packet in packets)
-        went = (size - 8 * packets[-1][2]) / spans[0]
-        arrived = (size - 8 * packets[0][2]) / spans[1]
-        return went if arrived >= 0.9 * went else 0.95 * arrived

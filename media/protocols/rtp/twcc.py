@@ -85,13 +85,12 @@ class ArrivalLog:
 
 class Acked(NamedTuple):
     """One packet of ours. sent: seconds of our clock; arrived: of the receiver's, None when it did not come. size: in
-    bytes. probe: what `sent` was told."""
+    bytes."""
 
     sequence: int
     sent: float
     arrived: float | None
     size: int
-    probe: int = 0
 
 
 class SendLog:
@@ -106,19 +105,16 @@ class SendLog:
         self._number = array("q", [-1]) * capacity
         self._sent = array("d", [0.0]) * capacity
         self._size = array("I", [0]) * capacity
-        self._probe = array("I", [0]) * capacity
         self._reference = Unwrapper(24)
 
-    def sent(self, at: float, size: int, probe: int = 0) -> int:
-        """Note a packet that goes now; its transport-wide sequence number, 16 bits. size: bytes on the wire. probe:
-        the number of the probe that it belongs to, 0 for none."""
+    def sent(self, at: float, size: int) -> int:
+        """Note a packet that goes now; its transport-wide sequence number, 16 bits. size: bytes on the wire."""
         number = self._count
         self._count = number + 1
         slot = number & self._mask
         self._number[slot] = number
         self._sent[slot] = at
         self._size[slot] = size
-        self._probe[slot] = probe
         return number & 0xFFFF
 
     def acknowledged(self, feedback: TransportFeedback) -> list[Acked]:
@@ -134,7 +130,7 @@ class SendLog:
         number = last - back
         acked = []
         numbers, mask = self._number, self._mask
-        sent, sizes, probes = self._sent, self._size, self._probe
+        sent, sizes = self._sent, self._size
         for delta in feedback.deltas:
             arrived = None
             if delta is not None:
@@ -144,6 +140,6 @@ class SendLog:
             if numbers[slot] == number >= 0:
                 if arrived is not None:
                     numbers[slot] = -1
-                acked.append(Acked(number & 0xFFFF, sent[slot], arrived, sizes[slot], probes[slot]))
+                acked.append(Acked(number & 0xFFFF, sent[slot], arrived, sizes[slot]))
             number += 1
         return acked

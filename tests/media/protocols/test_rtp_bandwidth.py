@@ -43,10 +43,9 @@ class Moment(NamedTuple):
 class Simulation:
     """A sender that sends what the estimate allows, evenly or as a frame each 33 ms."""
 
-    def __init__(self, path: Path, *, start: int = 300_000, most: float = 1e12, wanted: int = 0, frames: bool = False):
+    def __init__(self, path: Path, *, start: int = 300_000, most: float = 1e12, frames: bool = False):
         self.path = path
         self.most = most
-        self.wanted = wanted
         self.frames = frames
         self.estimator = BandwidthEstimator(start=start)
         self.estimator.rtt(path.delay)
@@ -58,9 +57,9 @@ class Simulation:
         self.last = 0.0
         self.flying: list[tuple[float, int]] = []
 
-    def send(self, now: float, probe: int = 0) -> None:
+    def send(self, now: float) -> None:
         path = self.path
-        number = self.log.sent(now, SIZE, probe)
+        number = self.log.sent(now, SIZE)
         if self.noise.random() < path.loss or self.free - now > path.queue:
             return
         self.free = max(self.free, now) + 8 * SIZE / path.capacity(now)
@@ -70,13 +69,7 @@ class Simulation:
     def run(self, seconds: float) -> None:
         now, credit, next_told, next_frame = 0.0, 0.0, 0.1, 0.0
         told: list[tuple[float, TransportFeedback]] = []
-        probes: list[tuple[float, int]] = []
         while now < seconds:
-            if self.wanted and (probe := self.estimator.probe(now, self.wanted)):
-                count = max(probe.packets, int(probe.bitrate * probe.duration / 8 / SIZE) + 1)
-                probes += [(now + i * probe.duration / count, probe.number) for i in range(count)]
-            while probes and probes[0][0] <= now:
-                self.send(now, probes.pop(0)[1])
             credit += min(self.estimator.estimate, self.most) * STEP / 8
             if not self.frames or now >= next_frame:
                 next_frame = now + 1 / 30
@@ -136,20 +129,11 @@ def test_it_follows_a_path_that_shrinks() -> None:
     assert all(0.7 * MBIT <= moment.estimate <= 1.05 * MBIT for moment in simulation.after(13))
 
 
-def test_what_is_sent_bounds_it_until_a_probe_finds_more() -> None:
+def test_what_is_sent_bounds_it() -> None:
     """500 kbit/s over a path of 5 Mbit/s: sending alone cannot tell that 2.5 Mbit/s would go."""
     quiet = Simulation(Path(lambda _: 5 * MBIT), most=500_000)
     quiet.run(25)
     assert quiet.moments[-1].estimate < 0.9 * MBIT
-    probing = Simulation(Path(lambda _: 5 * MBIT), most=500_000, wanted=2_500_000)
-    probing.run(25)
-    assert 2.5 * MBIT <= probing.moments[-1].estimate <= 3 * MBIT
-
-
-def test_a_probe_into_a_narrow_path_does_not_mislead() -> None:
-    probing = Simulation(Path(lambda _: MBIT), most=500_000, wanted=2_500_000)
-    probing.run(25)
-    assert all(moment.estimate <= 1.1 * MBIT for moment in probing.after(3))
 
 
 def feed(estimator: BandwidthEstimator, seconds: float, rate: int, lost: float = 0.0, begin: float = 0.0) -> float:
@@ -224,7 +208,7 @@ def test_silence_lowers_it_again_and_again_and_what_is_told_then_counts() -> Non
     assert estimator.estimate == 50_000
     for number in range(300):
         at = 20 + number / 30
-        estimator.feedback([Acked(number, at, at + 0.02, 9000, 0)], at + 0.04)
+        estimator.feedback([Acked(number, at, at + 0.02, 9000)], at + 0.04)
     assert 50_000 < estimator.estimate <= 4 * MBIT
 
 
@@ -236,19 +220,6 @@ def test_it_stays_within_its_bounds() -> None:
     assert estimator.estimate == 300_000
     with pytest.raises(ValueError, match="in order"):
         BandwidthEstimator(start=1, lowest=2)
-
-
-def test_no_probe_without_need_or_in_trouble() -> None:
-    estimator = BandwidthEstimator(start=MBIT)
-    assert estimator.probe(10.0, 900_000) is None
-    probe = estimator.probe(10.0, 5 * MBIT)
-    assert probe is not None
-    assert probe.bitrate == 2 * MBIT
-    assert estimator.probe(11.0, 5 * MBIT) is None
-    assert estimator.probe(13.0, 5 * MBIT) is None
-    assert estimator.probe(15.0, 5 * MBIT) is not None
-    feed(estimator, 3, MBIT, 0.2, 20.0)
-    assert estimator.probe(30.0, 5 * MBIT) is None
 
 
 def test_the_line_is_that_of_least_squares_however_long_it_goes_on() -> None:
@@ -276,10 +247,8 @@ def test_any_times_are_survived() -> None:
                 noise.choice([0.0, noise.uniform(-1e6, 1e6), noise.random()]),
                 noise.choice([None, 0.0, noise.uniform(-1e6, 1e6), noise.random()]),
                 noise.choice([0, 1, 1200, 65535]),
-                noise.choice([0, 1]),
             )
             for i in range(noise.randrange(30))
         ]
         estimator.feedback(batch, noise.uniform(0, 1e6))
-        estimator.probe(noise.uniform(0, 1e6), 10 * MBIT)
         assert 50_000 <= estimator.estimate <= 50 * MBIT

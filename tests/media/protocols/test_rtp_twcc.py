@@ -28,13 +28,13 @@ def carry(arrivals: ArrivalLog, log: SendLog) -> list[Acked]:
 def test_what_came_and_what_did_not() -> None:
     log, arrivals = SendLog(), ArrivalLog(sender=1, source=2)
     for i in range(5):
-        assert log.sent(10 + i / 100, 1000 + i, i % 2) == i
+        assert log.sent(10 + i / 100, 1000 + i) == i
     for i, at in ((0, 99.98), (1, 100.001), (3, 100.0), (4, 100.5)):
         arrivals.arrived(i, at)
     (message,) = arrivals.feedback()
     assert (message.sender, message.source, message.base, message.number) == (1, 2, 0, 0)
     acked = log.acknowledged(over_the_wire(message))
-    assert [(one.sequence, one.size, one.probe) for one in acked] == [(i, 1000 + i, i % 2) for i in range(5)]
+    assert [(one.sequence, one.size) for one in acked] == [(i, 1000 + i) for i in range(5)]
     assert [one.sent for one in acked] == [10 + i / 100 for i in range(5)]
     assert acked[2].arrived is None
     came = [one.arrived for one in acked if one.arrived is not None]
