@@ -48,7 +48,7 @@ async def carry_out(
     firsts = _firsts(plans)
     tracks: list[TrackRequest] = []
     copies: list[tuple[str, str]] = []
-    file = _File(folder / EDGES)
+    file = await asyncio.to_thread(_File, folder / EDGES)
     try:
         for place, (plan, first) in enumerate(zip(plans, firsts, strict=True)):
             for strip_plan in plan.strips:

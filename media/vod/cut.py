@@ -13,13 +13,13 @@ Reads the segments that it cuts in, and the ones behind them; holds nothing afte
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from media.protocols.errors import MediaError
 from media.samples import VIDEO_TIMESCALE
 from media.vod.errors import BadSource
 from media.vod.fragments import CodedSample, samples
@@ -375,9 +375,10 @@ class _Reader:
         if piece.size < 0:
             raise _Missing
         if found is None:
-            data = await self._read(piece.key)
-            # without the media itself: only times are asked for here
-            found = self._known[piece.key] = [sample._replace(data=b"") for sample in samples(data)]
-            if not found:
-                raise MediaError("a segment holds no samples")
+            found = self._known[piece.key] = await asyncio.to_thread(_times, await self._read(piece.key))
         return found
+
+
+def _times(segment: bytes) -> list[CodedSample]:
+    """Its samples without the media itself. In a thread: a segment may have megabytes."""
+    return [sample._replace(data=b"") for sample in samples(segment)]

@@ -245,16 +245,17 @@ class Desk:
         """What was done before it failed is not done again. Raises NotFailed, SourceGone."""
         async with self._database.acquire() as conn:
             video = _failed(owned(await store.get(conn, id), caller))
-        if video.broadcast_id is None and not video.kept and await self._objects.size(source_key(id)) is None:
+            made_of_others = video.broadcast_id is not None or video.kept or await work_store.cut(conn, id) is not None
+        if not made_of_others and await self._objects.size(source_key(id)) is None:
             raise SourceGone("Delete this video and upload the file again.")
         async with self._database.transaction() as conn:
             video = _failed(owned(await store.lock(conn, id), caller))
             run = await work_store.begin(conn, id)
             pieces = await work_store.pieces(conn, id)
-            if any(piece.result is None for piece in pieces):
-                await enqueue_pieces(self._jobs, conn, id, run, pieces)
-            elif not pieces and await work_store.cut(conn, id) is not None:
+            if await work_store.cut(conn, id) is not None:  # whose job knows how far it came
                 await enqueue_cut(self._jobs, conn, id, run)
+            elif any(piece.result is None for piece in pieces):
+                await enqueue_pieces(self._jobs, conn, id, run, pieces)
             elif video.kept or (pieces and video.replaces is not None):
                 await enqueue_assembly(self._jobs, conn, id, run)
             elif video.broadcast_id is not None:

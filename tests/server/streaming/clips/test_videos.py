@@ -143,6 +143,8 @@ async def test_who_may_make_clips_of_what(studio: Studio) -> None:
     # what was never there fails with a sentence, and is not tried for ever
     seen = await studio.until(ben, made["id"], "failed")
     assert seen["error"]["code"] == "source_gone"
+    await ben.call("POST", f"/api/v1/videos/{made['id']}/retry", expect=202)
+    assert (await studio.until(ben, made["id"], "failed"))["error"]["code"] == "source_gone"
 
 
 @pytest.mark.parametrize("settings", [{"clip_longest": 3.0, "clips_per_hour": 2}])
