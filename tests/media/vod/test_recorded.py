@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 
+import av
 import pytest
 
 from media.package.cmaf import fragment
 from media.package.journal import Closed, FollowLine, Head, Init, Line, Lost, PieceLine, SegmentLine, encode
+from media.vod import engine
 from media.vod.facts import VideoFacts
 from media.vod.options import Options
 from media.vod.packaging import MANIFEST, MULTIVARIANT, package_stretches
 from media.vod.recorded import PICTURE, SOUND, STILLS, Copy, Looked, Recorded, Work, recorded, retimed, work_of
+from media.vod.results import Made, Segment
+from media.vod.stretches import Stretch
+from tests.media.vod.conftest import Make
 
 OPTIONS = Options(chunk_seconds=4.0)
 H264, AAC_CODEC, OPUS = "avc1.64001f", "mp4a.40.2", "opus"
@@ -146,3 +152,30 @@ def test_a_segment_is_moved_in_time() -> None:
     for broken in (b"\0\0\0\4moof", b"\0\0\1\0moof", parts[0][:40]):
         with pytest.raises(ValueError, match="box"):
             retimed(broken, 5)
+
+
+async def test_aac_beside_opus_sounds_when_opus_does(make: Make, tmp_path: Path) -> None:
+    """On the timeline of the recording, which begins anywhere, in as many segments as there are of Opus."""
+    flags = "empty_moov+default_base_moof+frag_keyframe"
+    opus = make("opus.mp4", "-vn", "-c:a", "libopus", "-ac", "2", "-movflags", flags)
+    source = tmp_path / "moved.mp4"
+    source.write_bytes(retimed(opus.read_bytes(), 100 * 48_000))
+    made = Made(
+        "a", "opus", 48_000, "a-init-1.mp4",
+        tuple(Segment(n, (100 + 2 * n) * 48_000, 96_000, 1) for n in range(2)), sample_rate=48_000, channels=2,
+    )  # fmt: skip
+    (work,) = work_of([Stretch(100 * 90_000, 0, (2.0, 2.0), (made,))], [None], [None], OPTIONS)
+    result = await engine.encode_audio(source, work.plan, tmp_path)
+    assert [(one.number, one.start) for one in result.rendition.segments] == [(0, 4_800_000), (1, 4_896_256)]
+    assert result.files == ("a-aac-init-1.mp4", "a-aac-0.m4s", "a-aac-1.m4s")
+    joined = tmp_path / "joined.mp4"
+    joined.write_bytes(b"".join((tmp_path / name).read_bytes() for name in result.files))
+    loud = []
+    with av.open(str(joined)) as container:
+        for frame in container.decode(audio=0):
+            assert frame.pts is not None
+            at = float(frame.pts * frame.time_base)
+            heard = memoryview(bytes(frame.planes[0])).cast("f")[: frame.samples]
+            if max(map(abs, heard)) > 0.1 and (not loud or at > loud[-1] + 0.5):
+                loud.append(at)
+    assert loud == pytest.approx([100, 101, 102, 103], abs=0.03)
