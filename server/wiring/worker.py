@@ -71,7 +71,7 @@ class People:
         self.streaming = StreamingData(database, objects, jobs, settings.base_url)
         self.restream = RestreamData(database)
         parts: list[PersonalData] = [
-            AccountData(database, objects, elsewhere=("channels", "follow_people")),
+            AccountData(database, objects, elsewhere=("channels", "follow_people", "clips", "clip_rules")),
             self.restream,  # before the channels that it hangs on
             self.streaming,
             UploadsData(database, parts_of(objects, settings)),  # before the videos that they were to be
