@@ -54,7 +54,7 @@ REPLAY = """(url) => {
     video.play();
 }"""
 AT_END = """() => window.failed
-    || document.querySelector('video').currentTime > player.levels[0].details.totalduration - 0.5"""
+    || document.querySelector('video').currentTime > (player.levels[0]?.details?.totalduration ?? Infinity) - 0.5"""
 
 
 async def blank(browser: Browser, place: Place) -> Page:
@@ -88,7 +88,7 @@ class Stay:
             shown = await self.place.call("GET", f"/live/{self.started['id']}")
             return shown["state"] == "live" and [track["codec"][:4] for track in shown["tracks"] or []] == [*begin]
 
-        await eventually(there, every=0.2)
+        await eventually(there, within=90, every=0.2)
 
     async def watched(self) -> None:
         """By hls.js and by WebRTC, both at once."""
@@ -127,7 +127,7 @@ async def test_vp9_and_av1_from_the_browser_then_h264_by_rtmp(browser: Browser, 
     async def recorded() -> Any:
         return (await place.call("GET", f"/live/{started['id']}"))["recording"]
 
-    recording = await eventually(recorded, every=0.2)
+    recording = await eventually(recorded, within=60, every=0.2)
     await page.add_script_tag(path=str(MODULES / "hls.js/dist/hls.min.js"))
     await page.evaluate(REPLAY, recording["hls"])
     listed = await page.evaluate("async (url) => (await fetch(url)).text()", recording["hls"])
