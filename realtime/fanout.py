@@ -53,9 +53,9 @@ class Part:
         self.at = 0
 
     def some(self) -> list[Session]:
-        at = self.at
-        self.at = at + _STRIDE
-        return self.sessions[at : self.at]
+        some = self.sessions[self.at : self.at + _STRIDE]
+        self.at += len(some)
+        return some
 
 
 class Outbox:

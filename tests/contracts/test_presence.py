@@ -130,8 +130,8 @@ async def test_who_is_gone_from_one_node_and_stays_at_another_is_there(nodes: tu
     assert await a.among("x", {"ann"}) == {"ann"}
 
 
-async def test_of_many_members_a_sample_is_told(nodes: tuple[Presence, Presence]) -> None:
-    a, b = nodes
+async def test_of_many_members_a_sample_is_told(patient: tuple[Presence, Presence]) -> None:
+    a, b = patient
     everybody = {f"{number} ü" for number in range(5000)}
     found = (await a.attend({"x": Attending(everybody, most=100, sample=7)}))["x"]
     assert (found.count, len(found.keys), found.keys <= everybody) == (5000, 7, True)

@@ -15,6 +15,7 @@ from realtime.channel import Channel
 from realtime.fanout import Fanout, Outbox
 from realtime.limits import Bucket
 from realtime.protocol.codec import JSON, MSGPACK, Codec, Payload
+from realtime.protocol.codes import CloseCode
 from realtime.protocol.messages import Position, State
 from realtime.rules import ChannelRules, Entry, Slice
 from realtime.session import Session
@@ -167,6 +168,27 @@ async def test_a_joined_write_stays_small() -> None:
     await eventually(lambda: not channel.outbox.queued)
     assert sum(map(len, wire.writes)) > 400_000
     assert max(map(len, wire.writes)) < 40_000
+
+
+async def test_one_that_is_closed_under_our_hands_is_passed_over() -> None:
+    channel = room(Fanout())
+    wires = [Wire() for _ in range(20)]
+    holders = [session(wire) for wire in wires]
+
+    def closed(_: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    for holder in holders:
+        channel.add(holder)
+    for at in (0, 7, 17):
+        holders[at].put = closed
+    holders[18].end(CloseCode.DEAD_PEER)
+    ending = b"".join(wires[18].writes)
+    for number in (1, 2):
+        say(channel, number)
+        await eventually(lambda: not channel.outbox.queued)
+    assert [heard(wire) for at, wire in enumerate(wires) if at not in (0, 7, 17, 18)] == [[1, 2]] * 16
+    assert b"".join(wires[18].writes) == ending, "nothing follows the close frame"
 
 
 async def test_whoever_comes_and_goes_hears_each_message_once_and_in_order() -> None:
