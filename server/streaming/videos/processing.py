@@ -149,9 +149,19 @@ class Processing:
             failure = await self._recordings.take(task)
         if failure is not None:
             await self._fail(task, failure)
+        await self._swept(task.id)
 
     async def replace_job(self, payload: bytes) -> None:
-        await self._replacing.take_place(msgspec.json.decode(payload, type=Task))
+        target = await self._replacing.take_place(msgspec.json.decode(payload, type=Task))
+        if target is not None:
+            await self._swept(target)
+
+    async def _swept(self, id: UUID) -> None:
+        """Of a video that was deleted meanwhile nothing stays: what has just come is nobody's."""
+        async with self._database.acquire() as conn:
+            gone = await store.get(conn, id) is None
+        if gone:
+            await self._files.delete_prefix(folder_of(id))
 
     async def piece_job(self, payload: bytes) -> None:
         task = msgspec.json.decode(payload, type=Task)

@@ -80,8 +80,11 @@ class Recordings:
             if row is None or row.recording is None:
                 raise Gone
             found = await self._read(row.id)
-            if not found.clean or found.segments != row.recording.segments or not await self._copy(task, row.id, found):
-                return await self._later(task, late=now() - (row.ended_at or now()) > PATIENCE)
+            late = now() - (row.ended_at or now()) > PATIENCE
+            # its last lines may be on their way; what the spool has given up since is not in there either
+            known = found.clean and (late or found.segments == row.recording.segments)
+            if not known or not await self._copy(task, row.id, found):
+                return await self._later(task, late=late)
         except StoreError as error:
             log.warning("the recording for video %s cannot be had now: %s", task.id, error)
             return await self._later(task, late=False)

@@ -93,13 +93,15 @@ class Replacing:
         self._jobs = jobs
         self._outdated = outdated
 
-    async def take_place(self, task: Task) -> None:
-        """The job, once the draft is ready. To do it again is harmless. Raises StoreError."""
+    async def take_place(self, task: Task) -> UUID | None:
+        """The job, once the draft is ready; in whose folder it has put something. To do it again is harmless. Raises
+        StoreError."""
         async with self._database.acquire() as conn:
             draft = await store.get(conn, task.id)
         if draft is None or draft.replaces is None or draft.run != task.run or draft.state is not VideoState.READY:
-            return
-        source, target = draft.folder, folder_of(draft.replaces)
+            return None
+        target_id = draft.replaces
+        source, target = draft.folder, folder_of(target_id)
         names = [key.removeprefix(f"{source}/") async for key, _ in self._objects.list(f"{source}/")]
         media = [name for name in names if _MEDIA.fullmatch(name) and not name.endswith(".m3u8")]
         await self._copy(source, target, media)
@@ -109,10 +111,10 @@ class Replacing:
         # what has the same name in both comes last; nobody can take the draft back meanwhile
         await self._copy(source, target, [name for name in names if _PICTURES.fullmatch(name)])
         async with self._database.transaction() as conn:
-            video = await store.lock(conn, draft.replaces)
+            video = await store.lock(conn, target_id)
             draft = await store.lock(conn, task.id)
             if video is None or draft is None:
-                return  # deleted meanwhile, with all that is in its folder
+                return target_id  # deleted meanwhile
             cut = await work_store.cut(conn, draft.id)
             run = await store.take_file(conn, draft, video)
             if cut is not None:
@@ -126,6 +128,7 @@ class Replacing:
             await store.add_event(conn, video.id, *done)
         lost = {name for name in there if _PICTURES.fullmatch(name)} - set(names)
         await self._objects.delete([f"{target}/{name}" for name in sorted(lost)])
+        return target_id
 
     async def given_up(self, payload: bytes, error: BaseException) -> None:
         """It could not be brought to where the old file is: that one stays, and it can be tried again."""

@@ -11,11 +11,12 @@ import pytest
 
 from media.package.journal import Closed, Head, Init, PieceLine, SegmentLine, encode
 from server.kit.ids import uuid7
-from server.streaming.videos.jobs import RECORDING_JOB
+from server.streaming.videos.jobs import DELETED_JOB, RECORDING_JOB
 from server.streaming.videos.personal import VideosData
 from server.streaming.videos.work_store import Task
 from tests.server.identity.privacy.place import Person
 from tests.server.streaming.videos.conftest import Studio
+from tests.support import eventually
 
 SECONDS = 2
 
@@ -147,3 +148,27 @@ async def test_which_become_videos(studio: Studio) -> None:
     shown = await ada.call("GET", f"/api/v1/live/{last}")
     assert shown["video"] is None
     assert shown["events"][0]["kind"] == "no_video"
+
+
+@pytest.mark.parametrize("settings", [{"vod_children": 0}])
+async def test_a_video_that_is_deleted_while_it_is_copied_leaves_nothing(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await studio.person("ada")
+    id = await _plant(studio, ada)
+    video = (await ada.call("POST", f"/api/v1/live/{id}/video", expect=202))["id"]
+    copy = studio.objects.copy
+
+    async def deleted() -> bool:
+        return not await studio.place.sql("select count(*) from pgqueuer where entrypoint = $1", DELETED_JOB)
+
+    async def late(source: str, destination: str) -> bool:
+        monkeypatch.setattr(studio.objects, "copy", copy)
+        await ada.call("DELETE", f"/api/v1/videos/{video}")
+        await eventually(deleted, what="the job of the deletion is done")
+        return await copy(source, destination)
+
+    monkeypatch.setattr(studio.objects, "copy", late)
+    await _work(studio, video)
+    assert await studio.names(video) == set()
+    assert await studio.objects.get(f"live/{id}/v-1.m4s") == b"\1" * 100
