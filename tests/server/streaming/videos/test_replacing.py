@@ -63,13 +63,13 @@ async def test_a_file_takes_the_place_of_another(studio: Studio, clip: Callable[
     await _replace(ada, id, clip(4), expect=409)
     await ada.call("PUT", f"/api/v1/videos/{draft['id']}", {"publish_at": None}, expect=409)
 
-    async def replaced() -> dict[str, Any] | None:
+    async def replaced() -> bool:
         shown: dict[str, Any] = await ada.call("GET", f"/api/v1/videos/{id}")
         assert shown["state"] == "ready"
-        done = shown["replacement"] is None and any(event["kind"] == "replaced" for event in shown["events"])
-        return shown if done else None
+        return shown["replacement"] is None and any(event["kind"] == "replaced" for event in shown["events"])
 
-    after: dict[str, Any] = await eventually(replaced, within=60, what="the new file is the video's")
+    await eventually(replaced, within=60, what="the new file is the video's")
+    after = await ada.call("GET", f"/api/v1/videos/{id}")
     assert (after["duration"], after["likes"], after["title"]) == (4, 1, "The film")
     assert [one["language"] for one in after["captions"]] == ["en"]
     await ada.call("GET", f"/api/v1/videos/{draft['id']}", expect=404)
