@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace, folder: Path, cache: Path) -> None:
         plan_rtc = webrtc.Plan(
             counts=options.n or ([1, 5] if quick else [1, 5, 20, 50]),
             runs=options.runs or 1,  # the peers take long
-            window=options.window or (3 if quick else 8),
+            window=options.window or (3 if quick else 7),
             peers=options.peers.split(","),
         )
         webrtc.run(plan_rtc, folder, cache)
@@ -126,7 +126,7 @@ def arguments() -> argparse.ArgumentParser:
     modes.add_parser("rest", parents=[common, wrk], help="reading a list, writing a chat message")
     mode = modes.add_parser("webrtc", parents=[common], help="a broadcast forwarded to viewers by WebRTC")
     mode.add_argument("--n", type=bounded(1, 200), nargs="+", help="viewers at once (default 1 5 20 50)")
-    mode.add_argument("--window", type=bounded(2, 120), help="how long the CPU is counted, s (default 8)")
+    mode.add_argument("--window", type=bounded(2, 120), help="how long the CPU is counted, s (default 7)")
     mode.add_argument("--delay", action="store_true", help="from a picture in one page of a browser to another instead")
     mode.add_argument("--peers", default="janus,relay", help="comma-separated: janus, relay; empty: none")
     modes.add_parser("transcode", parents=[common], help="a video to its ladder, beside one command of ffmpeg")

@@ -120,15 +120,15 @@ def cost(pids: Sequence[int], *, memory: bool = False) -> Cost:
     return Cost(user / _TICK, system / _TICK, rss / 1024, pss / 1024)
 
 
-def threads_cpu(pids: Sequence[int]) -> float:
-    """CPU s that the living threads of these processes and their descendants have used, to the nanosecond: of what ends
-    in between nothing is known. For windows in which little happens, and nothing ends."""
-    used = 0
+def threads_cpu(pids: Sequence[int]) -> dict[int, int]:
+    """CPU ns that each living thread of these processes and their descendants has used: finer than `cost`, for windows
+    in which little happens. What a thread that ended in between has used is not known."""
+    used = {}
     for pid in _tree(pids):
         for told in Path(f"/proc/{pid}/task").glob("*/schedstat"):
             with contextlib.suppress(OSError):
-                used += int(told.read_text().split()[0])
-    return used / 1e9
+                used[int(told.parent.name)] = int(told.read_text().split()[0])
+    return used
 
 
 def machine_busy() -> tuple[float, float]:
