@@ -109,9 +109,7 @@ def ours(plan: Plan, folder: Path, flv: Path, results: dict[tuple[str, int], lis
                     f"{idle / plan.window:.3f} without them"
                 )
                 if rate / count < WHOLE:
-                    say(
-                        "  They did not get the whole picture: their processor has too much to do. The figure says little."
-                    )
+                    say("  They did not get the whole picture: their processor has too much to do.")
         finally:
             pusher.stop()
         if complaints := server.complaints():
