@@ -23,6 +23,8 @@ PUBLIC_ACTS = {
     "DELETE /api/v1/live/{id}/chat/{message_id}/reactions/{emoji}",
     "POST /api/v1/videos/{id}/like",  # whoever may watch a video may like it
     "DELETE /api/v1/videos/{id}/like",
+    "POST /api/v1/videos/{id}/clips",  # and make clips of it, where its owner lets them
+    "POST /api/v1/live/{id}/clips",
     "POST /api/v1/videos/{id}/view",
 }
 """What changes another's thing, and is open to everybody on purpose."""
@@ -30,6 +32,14 @@ OFF_AIR = {
     "POST /api/v1/live/targets/{id}/start": "not_on_air",
     "POST /api/v1/live/targets/{id}/stop": "not_on_air",
     "POST /api/v1/videos/{id}/retry": "not_failed",  # test_processing does it
+    "POST /api/v1/videos/{id}/key": "not_protected",  # test_protection does it
+    "GET /api/v1/live/{id}/clips/range": "nothing_to_clip",  # the tests of clips do it
+    "POST /api/v1/live/{id}/clips": "nothing_to_clip",
+    "POST /api/v1/videos/{id}/clips": "nothing_to_clip",
+    "POST /api/v1/videos/{id}/trim": "bad_stretch",  # of a video that has no media
+    "PUT /api/v1/videos/{id}/file": "unsupported_media_type",  # a form is no JSON
+    "POST /api/v1/live/{id}/video": "nothing_recorded",
+    "POST /api/v1/videos/{id}/trim": "bad_stretch",
     "POST /api/v1/live/{id}/whep": "unsupported_media_type",  # an offer is no JSON
     "PATCH /api/v1/live/{id}/whep/{session}": "no_such_session",
     "DELETE /api/v1/live/{id}/whep/{session}": "no_such_session",
@@ -37,7 +47,8 @@ OFF_AIR = {
     "DELETE /api/v1/live/whip/{session}": "no_such_session",
 }
 """What is answered to those who may, where it takes a publisher or a viewer who is connected, or a video that has
-failed: none here. That they do their work is for test_restream, test_whep, test_whip and test_processing."""
+failed or has media: none here. That they do their work is for test_restream, test_whep, test_whip, test_processing and
+the tests that are named here."""
 TUS = "/api/v1/videos/tus"
 AT_THE_DOOR = ("This needs the permission", "This API key has not the scope", "API keys are not taken here")
 """A feature may say `forbidden` as well, of what is another's."""
@@ -219,6 +230,8 @@ async def _seen(owner: Person, things: Things, operations: list[Operation]) -> d
         if not operation.safe or operation.open or operation.permission or "200" not in operation.about["responses"]:
             continue
         if "application/json" not in operation.about["responses"]["200"].get("content", {}):
+            continue
+        if operation.name in OFF_AIR:
             continue
         if operation.parameters("query", required=True):
             continue  # a search: what it finds is read elsewhere
