@@ -39,7 +39,6 @@ OFF_AIR = {
     "POST /api/v1/videos/{id}/trim": "bad_stretch",  # of a video that has no media
     "PUT /api/v1/videos/{id}/file": "unsupported_media_type",  # a form is no JSON
     "POST /api/v1/live/{id}/video": "nothing_recorded",
-    "POST /api/v1/videos/{id}/trim": "bad_stretch",
     "POST /api/v1/live/{id}/whep": "unsupported_media_type",  # an offer is no JSON
     "PATCH /api/v1/live/{id}/whep/{session}": "no_such_session",
     "DELETE /api/v1/live/{id}/whep/{session}": "no_such_session",
