@@ -216,6 +216,7 @@ class Maker:
         encoder.time_base = Fraction(1, self._track.scale)
         encoder.framerate = Fraction(max(self._track.frame_rate or USUAL_RATE, 1.0)).limit_denominator(1001)
         encoder.thread_count = 0
+        encoder.thread_type = "AUTO"  # else x264 cuts every picture in slices, which cost bits
         told = {"color_primaries": str(int(frame.color_primaries)), "color_trc": str(int(frame.color_trc))}
         told |= {"colorspace": str(int(frame.colorspace)), "color_range": str(int(frame.color_range))}
         told = {key: value for key, value in told.items() if value not in ("0", "2") or key == "color_range"}
