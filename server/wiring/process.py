@@ -502,6 +502,7 @@ class Wiring:
             self.database, parts, self.vod.videos, self.jobs, options_of(self.settings), node=self.node
         )
         await self.uploads.start()
+        self.identity.on_ended(self.uploads.ended)
         self._closing.push_async_callback(self.uploads.close)
         self.finishing = finishing_of(self.database, self.objects, self.vod.videos, self.jobs, self.settings)
         self.captions = Captions(self.database, self.jobs, most=self.settings.video_captions)

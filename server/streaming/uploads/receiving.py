@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from uuid import UUID
 
 from media.vod.errors import BadSource
 from media.vod.source import HEAD, sniff
+from server.kit.auth import Caller
+from server.kit.problems import Unauthorized
 from server.streaming.uploads.errors import BrokenBody, NotAVideo, TooSlow, UploadTooLarge, WrongChecksum
 from server.streaming.uploads.protocol import Checksum
 from storage.objects import Appender, Behind
@@ -22,6 +25,26 @@ def look(head: bytes) -> None:
         sniff(head)
     except BadSource as error:
         raise NotAVideo(error.reason) from None
+
+
+class Bringing:
+    """Who brings the bytes of a request, and whether he still may: tokens are looked at when a request begins, and this
+    one may last for hours."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._ids = {caller.user_id, caller.session_id}
+        self._over = False
+
+    def end(self, ids: Collection[UUID]) -> None:
+        """Of sessions, keys and accounts whose tokens mean something else now, or nothing."""
+        self._over = self._over or not self._ids.isdisjoint(ids)
+
+    async def blocks(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Raises Unauthorized at the next block. What was recorded is there for whoever signs in again."""
+        async for block in blocks:
+            if self._over:
+                raise Unauthorized("This session has ended; sign in again, and go on with the upload.")
+            yield block
 
 
 class _Sum:

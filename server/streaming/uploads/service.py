@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,7 +36,7 @@ from server.streaming.uploads.errors import (
 )
 from server.streaming.uploads.models import Details, Kind, Options, State, Upload
 from server.streaming.uploads.protocol import Checksum
-from server.streaming.uploads.receiving import Receiving, look
+from server.streaming.uploads.receiving import Bringing, Receiving, look
 from server.streaming.videos.models import Failure
 from server.streaming.videos.service import Videos
 from storage.jobs import Jobs
@@ -59,6 +59,7 @@ class Uploads:
         self._jobs = jobs
         self._node = node
         self._writing: Counter[UUID] = Counter()
+        self._bringing: set[Bringing] = set()
         self._received = 0
         self._settling: set[asyncio.Task[None]] = set()
         self.options = options
@@ -73,6 +74,11 @@ class Uploads:
 
     def describe(self) -> dict[str, object]:
         return {"writing": self.writing, "received_bytes": self._received}
+
+    def ended(self, ids: Collection[UUID]) -> None:
+        """Of sessions, keys and accounts whose tokens mean something else now, or nothing: what they bring stops."""
+        for bringing in self._bringing:
+            bringing.end(ids)
 
     @property
     def writing(self) -> int:
@@ -158,7 +164,7 @@ class Uploads:
             async with self._database.transaction() as conn:
                 upload = await self._claim(conn, caller, id, writer, offset, length, coming)
             try:
-                await self._receive(upload, writer, blocks, checksum)
+                await self._receive(caller, upload, writer, blocks, checksum)
             except NotAVideo as refusal:
                 await self._refuse(upload, refusal)
                 raise
@@ -204,7 +210,7 @@ class Uploads:
                 raise NoSuchUpload()
             await store.claim(conn, upload.id, writer, self._node, self._lease)
             left = await self._videos.check_quota(conn, caller.user_id, caller.tier, new=new)
-        await self._receive(upload, writer, blocks, None, most=min(self.options.most_bytes, left.bytes))
+        await self._receive(caller, upload, writer, blocks, None, most=min(self.options.most_bytes, left.bytes))
         async with self._database.acquire() as conn:
             received = _of(await store.get(conn, upload.id), caller)
         if received.head:
@@ -378,6 +384,7 @@ class Uploads:
 
     async def _receive(
         self,
+        caller: Caller,
         upload: Upload,
         writer: UUID,
         blocks: AsyncIterator[bytes],
@@ -400,6 +407,8 @@ class Uploads:
             self._received += offset - kept
             kept = offset
 
+        bringing = Bringing(caller)
+        self._bringing.add(bringing)
         try:
             await Receiving(
                 appender,
@@ -411,8 +420,9 @@ class Uploads:
                 judges=upload.kind is not Kind.PARTIAL,
                 checkpoint=self.options.checkpoint,
                 checksum=checksum,
-            ).run(blocks)
+            ).run(bringing.blocks(blocks))
         finally:
+            self._bringing.discard(bringing)
             await appender.close()
 
     async def _record(self, upload: Upload, writer: UUID, offset: int, head: bytes, ends: bool) -> None:

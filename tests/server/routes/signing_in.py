@@ -1,8 +1,8 @@
 """How schemathesis signs in, and what else it is told: a module that its process loads (SCHEMATHESIS_HOOKS).
 
 Each operation has an account of its own, so that one which ends sessions or deletes accounts ends nobody else's; what
-names things in its path is called by their owner, and what needs a permission by an administrator. An account whose
-token is void by now is replaced.
+names things in its path is called by their owner (who made them, when an answer said so), and what needs a permission
+by an administrator. An account whose token is void by now is replaced.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Accounts:
         self._owner = owner
         self._numbers = itertools.count()
         self._tokens: dict[str, str] = {}
+        self._makers: dict[str, str] = {}
 
     def token(self, operation: Any) -> str:
         label = operation.label
@@ -40,6 +41,14 @@ class Accounts:
             owned = bool(operation.path_parameters) and self._owner and not office
             self._tokens[label] = self._owner if owned else asyncio.run(self._make(office)).token
         return self._tokens[label]
+
+    def made(self, id: str, authorization: str) -> None:
+        self._makers[id] = authorization
+
+    def maker(self, case: Any) -> str | None:
+        """The Authorization by which what the path names was made, in this run."""
+        named = (case.path_parameters or {}).values()
+        return next((self._makers[each] for each in named if isinstance(each, str) and each in self._makers), None)
 
     def void(self, operation: Any, token: str) -> None:
         if token == f"Bearer {self._tokens.get(operation.label)}":
@@ -71,13 +80,18 @@ class SignedIn:
     def set(self, case: schemathesis.Case, data: str, context: object) -> None:
         if case.operation.definition.raw["security"]:
             case.headers = case.headers or {}
-            case.headers["Authorization"] = f"Bearer {data}"
+            case.headers["Authorization"] = _accounts.maker(case) or f"Bearer {data}"
 
 
 @schemathesis.hook
 def after_call(context: object, case: schemathesis.Case, response: Any) -> None:
+    authorization = response.request.headers.get("Authorization", "")
     if response.status_code == 401:
-        _accounts.void(case.operation, response.request.headers.get("Authorization", ""))
+        _accounts.void(case.operation, authorization)
+    elif response.status_code == 201 and authorization:
+        body = response.json() if "json" in response.headers.get("content-type", [""])[0] else {}
+        if isinstance(body.get("id"), str):
+            _accounts.made(body["id"], authorization)
 
 
 @schemathesis.hook

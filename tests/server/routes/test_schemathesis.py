@@ -51,7 +51,7 @@ OWNED = 6
     ("role", "phases", "examples"),
     [("user", "examples,coverage,fuzzing,stateful", 10), ("admin", "examples,fuzzing", 6)],
 )
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_schemathesis(
     town: Town,
     server: ServerProcess,

@@ -297,6 +297,29 @@ async def test_taken_back_while_it_comes(yard: Yard) -> None:
     await eventually(lambda: yard.keys_are([]))
 
 
+async def test_signed_out_while_it_comes(yard: Yard) -> None:
+    """Nothing more is taken; what was recorded is there for the next session."""
+    ana, data = await yard.person("ana"), film(2 * MEBI)
+    path = await yard.begin(ana, len(data))
+    going = asyncio.Event()
+
+    async def dripping() -> Any:
+        yield data[:MEBI]
+        going.set()
+        for at in range(MEBI, len(data), 1024):
+            yield data[at : at + 1024]
+            await asyncio.sleep(0.02)
+
+    first = asyncio.create_task(yard.patch(ana, path, 0, dripping()))
+    await going.wait()
+    await eventually(lambda: yard.wiring.uploads.writing == 1)
+    assert await yard.wiring.identity.end_sessions(UUID(ana.id), "a test") == 1
+    answer = await first
+    assert (answer.status, answer.code) == (401, "unauthorized")
+    assert yard.wiring.uploads.writing == 0
+    assert await yard.place.sql("select received from uploads") < len(data)
+
+
 async def test_its_time_is_over(yard: Yard) -> None:
     ana = await yard.person("ana")
     paths = [await yard.begin(ana, 50_000), await yard.begin(ana, 50_000, Upload_Concat="partial")]
