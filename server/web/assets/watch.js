@@ -6,7 +6,6 @@ import { $, setText } from './dom.js';
 import { followButton } from './follow.js';
 import { day, liveFor, viewers as viewersInWords } from './format.js';
 import { Player } from './player.js';
-import { Replay } from './replay.js';
 import { onChange } from './session.js';
 import { Socket } from './socket.js';
 
@@ -198,6 +197,7 @@ async function watchRecording() {
   await player.open(broadcast.recording.hls, { live: false, renew, gone: () => player.say('The recording is gone', 'It was deleted.') });
   chat?.close();
   chat = null;
+  const { Replay } = await import('./replay.js'); // not with what is on air
   replay ??= new Replay($('chat'), socket, broadcast, () => player.mediaTime);
 }
 

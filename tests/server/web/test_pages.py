@@ -158,7 +158,7 @@ STATIC = re.compile(r"^import (?:[^;]*? from )?'\./([\w-]+\.js)';", re.M)
 def test_the_pages_stay_small() -> None:
     """What a first visit to the watch page loads from us, gzipped, beside the player: kept under 78 kB, of which the
     chat is 23 kB, signing in 10 kB and the style of all pages 10 kB. What is imported when it is needed (the tools of
-    those who moderate, WebRTC) is not in it, nor what only other pages import."""
+    those who moderate, WebRTC, the replay) is not in it, nor what only other pages import."""
     bundle = load_bundle(HERE, HERE / "no-such-folder")
     page = bundle.pages["watch"].body.decode()
     names, left = set[str](), set(re.findall(r"/([\w-]+\.(?:js|css|svg))\"", page))
@@ -169,6 +169,6 @@ def test_the_pages_stay_small() -> None:
         if name.endswith(".js"):
             left |= set(STATIC.findall(bundle.assets[name].body.decode())) - names
     assert {"player.js", "chat-room.js", "socket.js"} <= names
-    assert names.isdisjoint({"whep.js", "chat-modes.js", "chat-people.js", "studio.js"})
+    assert names.isdisjoint({"whep.js", "chat-modes.js", "chat-people.js", "replay.js", "studio.js"})
     weight = sum(len(bundle.assets[name].gzip or bundle.assets[name].body) for name in names)
     assert weight < 78_000, {name: len(bundle.assets[name].gzip or bundle.assets[name].body) for name in names}
