@@ -65,7 +65,7 @@ def measure(options: argparse.Namespace, folder: Path, cache: Path) -> None:
         )
         ws.run(plan_ws, folder)
     elif options.mode == "transcode":
-        plans = transcode.Plans(runs, 6 if quick else 60, 0 if quick else 240)
+        plans = transcode.Plans(runs, 6 if quick else 60, 0 if quick else 120)
         transcode.run(plans, folder, cache)
     elif options.mode == "upload":
         upload.run(upload.Plan(runs, 10 if quick else 100), folder)
