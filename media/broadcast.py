@@ -5,7 +5,7 @@ within it (a dropped encoder, a deploy): each is a PublisherSession with a timel
 first samples back until both tracks are known or HEADER_WAIT has passed, so that readers learn of all tracks at once.
 
 Readers are called on the loop, in order, without waiting. A reader that cannot keep up is its own problem: one that
-needs time puts itself behind a QueueReader, which drops to the next key frame and counts.
+needs time puts itself behind a `queue_reader.QueueReader`, which drops to the next key frame and counts.
 
 A broadcast may have derived renditions beside what its publisher sends: the same programme in another codec or size, on
 the same clock. Each is a Derived with readers of its own; whoever makes it may fail without anybody else noticing.
@@ -17,11 +17,10 @@ import asyncio
 import logging
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from media.health import Health
 from media.ingest.gate import Link, PublishRequest
 from media.samples import Kind, Sample, Track
 
@@ -486,127 +485,3 @@ class Derived:
                     self.name,
                 )
                 self.remove(reader)
-
-
-@dataclass(slots=True)
-class _Second:
-    at: float
-    bytes: int = 0
-    frames: int = 0
-
-
-class Health:
-    """What a broadcast is like now: bit rate, frame rate, key-frame distance, over the last ten seconds of arrivals."""
-
-    WINDOW = 10
-
-    def __init__(self) -> None:
-        self.key_distance = 0.0
-        self._seconds: deque[_Second] = deque(maxlen=self.WINDOW + 1)
-        self._last_key: int | None = None
-        self._timescale = 1
-        self._video = False
-
-    def on_tracks(self, tracks: tuple[Track, ...]) -> None:
-        self._last_key = None
-        self.key_distance = 0.0
-        video = next((t for t in tracks if t.kind is Kind.VIDEO), None)
-        self._video = video is not None
-        self._timescale = video.timescale if video else 1
-
-    def on_samples(self, batch: Sequence[Sample]) -> None:
-        now = time.monotonic()
-        seconds = self._seconds
-        if not seconds or now - seconds[-1].at >= 1.0:
-            seconds.append(_Second(now))
-        second = seconds[-1]
-        for sample in batch:
-            second.bytes += len(sample.data)
-            if sample.track == 1:
-                second.frames += 1
-                if sample.key:
-                    if self._last_key is not None:
-                        self.key_distance = (sample.dts - self._last_key) / self._timescale
-                    self._last_key = sample.dts
-                elif self._last_key is not None:
-                    open_for = (sample.dts - self._last_key) / self._timescale
-                    if open_for > self.key_distance > 0 or open_for > self.WINDOW:
-                        self.key_distance = open_for
-
-    def describe(self) -> dict[str, float]:
-        """bitrate in bit/s, frame_rate in frames/s, key_distance in s."""
-        now = time.monotonic()
-        recent = [s for s in self._seconds if now - s.at < self.WINDOW]
-        span = now - recent[0].at if recent else 0.0
-        if span < 0.5:
-            return {"bitrate": 0.0, "frame_rate": 0.0, "key_distance": self.key_distance}
-        return {
-            "bitrate": 8 * sum(s.bytes for s in recent) / span,
-            "frame_rate": sum(s.frames for s in recent) / span if self._video else 0.0,
-            "key_distance": self.key_distance,
-        }
-
-
-class QueueReader:
-    """A reader that works in a task of its own behind a bounded queue.
-
-    Overflow drops everything up to the next key frame and counts it in `dropped`; the publisher never waits. Packaging
-    keeps up on the loop and needs none; this is for readers that wait for something else: a push to another server, a
-    transcoder, a socket that carries media.
-    """
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.dropped = 0
-        self._limit = limit_bytes
-        self._size = 0
-        self._queue: deque[tuple[Track, ...] | Sample | None] = deque()
-        self._waiting_for_key = True
-        self._has_video = False
-        self._wake = asyncio.Event()
-
-    def on_tracks(self, tracks: tuple[Track, ...]) -> None:
-        self._has_video = any(t.kind is Kind.VIDEO for t in tracks)
-        self._waiting_for_key = self._has_video
-        self._queue.append(tracks)
-        self._wake.set()
-
-    def on_change(self, tracks: tuple[Track, ...]) -> None:
-        self.on_tracks(tracks)
-
-    def on_samples(self, batch: Sequence[Sample]) -> None:
-        for sample in batch:
-            if self._waiting_for_key:
-                if not (sample.key and sample.track == 1):
-                    continue
-                self._waiting_for_key = False
-            if self._size + len(sample.data) > self._limit:
-                self._overflow()
-                continue
-            self._size += len(sample.data)
-            self._queue.append(sample)
-        if self._queue:
-            self._wake.set()
-
-    def on_interrupted(self) -> None:
-        pass
-
-    def on_end(self) -> None:
-        self._queue.append(None)
-        self._wake.set()
-
-    async def read(self) -> tuple[Track, ...] | Sample | None:
-        """The next tracks or sample; None at the end."""
-        while not self._queue:
-            self._wake.clear()
-            await self._wake.wait()
-        item = self._queue.popleft()
-        if isinstance(item, Sample):
-            self._size -= len(item.data)
-        return item
-
-    def _overflow(self) -> None:
-        kept = [item for item in self._queue if not isinstance(item, Sample)]
-        self.dropped += len(self._queue) - len(kept) + 1
-        self._queue = deque(kept)
-        self._size = 0
-        self._waiting_for_key = self._has_video

@@ -18,12 +18,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from media.broadcast import Broadcast, QueueReader
+from media.broadcast import Broadcast
 from media.egress.clock import ProgrammeClock
 from media.egress.restream_feed import Feed, Sounds
 from media.protocols import flv
 from media.protocols.errors import ProtocolError
 from media.protocols.rtmp.client import Publishing, RtmpClient, Target, Turned
+from media.queue_reader import QueueReader
 from media.samples import Codec, Kind, Sample, Track
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from media.broadcast import Broadcast, Derived, QueueReader
+from media.broadcast import Broadcast, Derived
+from media.queue_reader import QueueReader
 from media.samples import Codec, Kind, Sample, Track
 from media.transcode.sounds import SoundsBusy
 

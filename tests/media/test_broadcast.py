@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from media import broadcast as module
-from media.broadcast import HELD_BYTES, HELD_SAMPLES, Broadcast, QueueReader
+from media.broadcast import HELD_BYTES, HELD_SAMPLES, Broadcast
 from media.ingest.gate import PublishRequest
+from media.queue_reader import QueueReader
 from media.samples import Codec, Sample, Track
 
 VIDEO = Track(1, Codec.H264, 90_000, b"v", "avc1.64001f", 1280, 720, 30.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from server.kit.http import Access, Call, Page, PageQuery, Routes
-from server.kit.problems import BadCursor, Invalid
+from server.kit.problems import BadCursor, Invalid, Problem
 from server.streaming.addresses import Addresses
 from server.streaming.broadcasts.errors import NoSuchBroadcast
 from server.streaming.clips.errors import (
@@ -95,51 +95,10 @@ def routes(clips: Clips, addresses: Addresses) -> Routes:
         call.note(video=str(id), draft=str(draft.id))
         return draft
 
-    @api.get(
-        "/api/v1/live/{id}/clips/range",
-        access=Access.ANYONE,
-        errors=(NoSuchBroadcast, *MAY_NOT, NothingToClip),
-        summary="What of a broadcast can be cut",
-    )
-    async def broadcast_range(call: Call, id: UUID) -> RangeView:
-        """As of now; of what is on air `to` grows."""
-        return await clips.range_of(BROADCAST, id, call.caller)
-
-    @api.get(
-        "/api/v1/videos/{id}/clips/range",
-        access=Access.ANYONE,
-        errors=(NoSuchVideo, *MAY_NOT),
-        summary="What of a video can be cut",
-    )
-    async def video_range(call: Call, id: UUID) -> RangeView:
-        """And whether you may."""
-        return await clips.range_of(VIDEO, id, call.caller)
-
     @api.get("/api/v1/clips/mine", access=Access.USER, errors=(BadCursor,), summary="Your clips")
     async def mine(call: Call, query: PageQuery) -> Page[ClipView]:
         """The newest first."""
         return await clips.mine(call.user, query, addresses.seen_from(call.request))
-
-    @api.get(
-        "/api/v1/live/{id}/clips",
-        access=Access.ANYONE,
-        errors=(NoSuchBroadcast, *MAY_NOT, BadCursor),
-        summary="Clips of a broadcast",
-    )
-    async def broadcast_clips(call: Call, id: UUID, query: PageQuery) -> Page[ClipView]:
-        """Public ones, and yours; the newest first. A page may have fewer than `limit` and still be followed by
-        another."""
-        return await clips.of_source(BROADCAST, id, call.caller, query, addresses.seen_from(call.request))
-
-    @api.get(
-        "/api/v1/videos/{id}/clips",
-        access=Access.ANYONE,
-        errors=(NoSuchVideo, *MAY_NOT, BadCursor),
-        summary="Clips of a video",
-    )
-    async def video_clips(call: Call, id: UUID, query: PageQuery) -> Page[ClipView]:
-        """As of a broadcast."""
-        return await clips.of_source(VIDEO, id, call.caller, query, addresses.seen_from(call.request))
 
     @api.delete(
         "/api/v1/clips/{id}",
@@ -169,46 +128,54 @@ def routes(clips: Clips, addresses: Addresses) -> Routes:
         """Of all that has no rule of its own. Clips that were made stay."""
         return await clips.set_rule(None, None, call.user, body.who)
 
-    @api.get(
-        "/api/v1/live/{id}/clips/rule",
-        access=Access.USER,
-        errors=(NoSuchBroadcast, *MAY_NOT, ClipsNotAllowed),
-        summary="Who may make clips of a broadcast",
-    )
-    async def broadcast_rule(call: Call, id: UUID) -> RuleView:
-        """For its owner."""
-        return await clips.rule(BROADCAST, id, call.user)
-
-    @api.put(
-        "/api/v1/live/{id}/clips/rule",
-        access=Access.USER,
-        errors=(NoSuchBroadcast, *MAY_NOT, ClipsNotAllowed),
-        summary="Say who may make clips of a broadcast",
-        example_body=RuleBody(who=Who.OWNER),
-    )
-    async def set_broadcast_rule(call: Call, id: UUID, body: RuleBody) -> RuleView:
-        """Instead of what holds for all that is yours."""
-        return await clips.set_rule(BROADCAST, id, call.user, body.who)
-
-    @api.get(
-        "/api/v1/videos/{id}/clips/rule",
-        access=Access.USER,
-        errors=(NoSuchVideo, *MAY_NOT, ClipsNotAllowed),
-        summary="Who may make clips of a video",
-    )
-    async def video_rule(call: Call, id: UUID) -> RuleView:
-        """For its owner."""
-        return await clips.rule(VIDEO, id, call.user)
-
-    @api.put(
-        "/api/v1/videos/{id}/clips/rule",
-        access=Access.USER,
-        errors=(NoSuchVideo, *MAY_NOT, ClipsNotAllowed),
-        summary="Say who may make clips of a video",
-        example_body=RuleBody(who=Who.OWNER),
-    )
-    async def set_video_rule(call: Call, id: UUID, body: RuleBody) -> RuleView:
-        """Instead of what holds for all that is yours."""
-        return await clips.set_rule(VIDEO, id, call.user, body.who)
-
+    _of_sources(api, clips, addresses, "/api/v1/live/{id}/clips", BROADCAST, NoSuchBroadcast)
+    _of_sources(api, clips, addresses, "/api/v1/videos/{id}/clips", VIDEO, NoSuchVideo)
     return api
+
+
+def _of_sources(
+    api: Routes, clips: Clips, addresses: Addresses, path: str, kind: SourceKind, missing: type[Problem]
+) -> None:
+    """What is the same of a broadcast and of a video."""
+
+    @api.get(
+        path,
+        access=Access.ANYONE,
+        errors=(missing, *MAY_NOT, BadCursor),
+        summary=f"Clips of a {kind}",
+    )
+    async def listed(call: Call, id: UUID, query: PageQuery) -> Page[ClipView]:
+        """Public ones, and yours; the newest first. A page may have fewer than `limit` and still be followed by
+        another."""
+        return await clips.of_source(kind, id, call.caller, query, addresses.seen_from(call.request))
+
+    @api.get(
+        f"{path}/range",
+        access=Access.ANYONE,
+        errors=(missing, *MAY_NOT, NothingToClip),
+        summary=f"What of a {kind} can be cut",
+    )
+    async def range_(call: Call, id: UUID) -> RangeView:
+        """As of now, and whether you may; of what is on air `to` grows."""
+        return await clips.range_of(kind, id, call.caller)
+
+    @api.get(
+        f"{path}/rule",
+        access=Access.USER,
+        errors=(missing, *MAY_NOT, ClipsNotAllowed),
+        summary=f"Who may make clips of a {kind}",
+    )
+    async def rule(call: Call, id: UUID) -> RuleView:
+        """For its owner."""
+        return await clips.rule(kind, id, call.user)
+
+    @api.put(
+        f"{path}/rule",
+        access=Access.USER,
+        errors=(missing, *MAY_NOT, ClipsNotAllowed),
+        summary=f"Say who may make clips of a {kind}",
+        example_body=RuleBody(who=Who.OWNER),
+    )
+    async def set_rule(call: Call, id: UUID, body: RuleBody) -> RuleView:
+        """Instead of what holds for all that is yours."""
+        return await clips.set_rule(kind, id, call.user, body.who)

@@ -47,6 +47,16 @@ PATH = "/api/v1/videos/tus"
 _ROOM = (TooManyUploads, NoRoom, QuotaReached, UploadTooLarge)
 _REPLACING = (NoSuchVideo, NotYourVideo, NotReady, AlreadyReplacing)
 _BYTES = (UnsupportedMediaType, NotAVideo, TooSlow, BrokenBody, WrongChecksum, UploadLocked, WrongOffset)
+_FORM = (
+    UnsupportedMediaType,
+    NotAVideo,
+    TooSlow,
+    BrokenBody,
+    Invalid,
+    BadIdempotencyKey,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+)
 _FOUND = (NoSuchUpload, UploadGone, WrongVersion, BadUpload)
 
 
@@ -213,17 +223,7 @@ def routes(uploads: Uploads, form: Form, desk: Desk, addresses: Addresses) -> Ro
         access=Access.USER,
         limits="upload",
         file_body=("multipart/form-data",),
-        errors=(
-            *_ROOM,
-            UnsupportedMediaType,
-            NotAVideo,
-            TooSlow,
-            BrokenBody,
-            Invalid,
-            BadIdempotencyKey,
-            IdempotencyInProgress,
-            IdempotencyKeyReused,
-        ),
+        errors=(*_ROOM, *_FORM),
         summary="Upload a video in one request",
     )
     async def upload(call: Call) -> UploadedView:
@@ -239,18 +239,7 @@ def routes(uploads: Uploads, form: Form, desk: Desk, addresses: Addresses) -> Ro
         access=Access.USER,
         limits="upload",
         file_body=("multipart/form-data",),
-        errors=(
-            *_ROOM,
-            *_REPLACING,
-            UnsupportedMediaType,
-            NotAVideo,
-            TooSlow,
-            BrokenBody,
-            Invalid,
-            BadIdempotencyKey,
-            IdempotencyInProgress,
-            IdempotencyKeyReused,
-        ),
+        errors=(*_ROOM, *_REPLACING, *_FORM),
         summary="Replace the file of a video",
     )
     async def replace(call: Call, id: UUID) -> UploadedView:
